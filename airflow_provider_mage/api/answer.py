@@ -1,0 +1,250 @@
+"""
+The one place that decides what an answer of Mage means.
+
+Mage sends most of its errors with HTTP status 200 and an ``error`` object; its middleware uses real 401s;
+whatever stands in front of it (a proxy, a log-in page, a load balancer) answers with pages of its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from airflow_provider_mage.api.errors import (
+    MageAPIError,
+    MageAuthError,
+    MageError,
+    MageNotFoundError,
+    MageTransportError,
+)
+
+if TYPE_CHECKING:
+    from requests import Response
+
+EXCERPT_LENGTH = 300
+
+_BUSY = frozenset({408, 425, 429, 502, 503, 504})
+"""HTTP statuses that mean "later", whatever the body says. Mage itself sends none of them."""
+_REFUSED_BEFORE_HANDLING = frozenset({429})
+_TOKEN_ERRORS = ("invalid_oauth_token", "expired_oauth_token")
+_COOKIE_ERRORS = ("Signature verification failed", "Not enough segments", "Signature has expired")
+_DATABASE_TROUBLE = re.compile(
+    r"\(sqlite3\.OperationalError\) database is locked"
+    r"|\(psycopg2\.(OperationalError|InterfaceError|errors\.AdminShutdown)\)"
+)
+_NO_JSON: Any = object()
+_NO_API = "check that the connection's host, port and base path are those of a Mage server"
+
+
+def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, Any]:
+    """
+    Judge an answer.
+
+    :param response: The answer, whole.
+    :param is_logged_in: Whether the request carried a token, for the advice in an error.
+    :return: The JSON object that Mage answered with.
+    :raises MageTransportError: If this is no answer of Mage's API.
+    :raises MageAPIError: If Mage said no.
+    """
+    where = describe_request(response)
+    status = response.status_code
+    if response.is_redirect:
+        raise MageTransportError(
+            f"{where} was redirected to {public_url(response.headers['Location'])!r}; Mage's API never "
+            "redirects: check the scheme, host and base path, and whether a proxy wants a log-in of its own."
+        )
+    if status in _BUSY:
+        raise _unusable(
+            response,
+            f"{where} answered HTTP {status}: the server, or a proxy in front of it, is overloaded or being "
+            "restarted; try again later.",
+            temporary=True,
+        )
+    body = _json_of(response)
+    if body is _NO_JSON:
+        raise _no_json(response, where)
+    if not isinstance(body, dict):
+        raise _unusable(response, f"{where} answered JSON that is not an object; {_NO_API}.")
+    error = body.get("error")
+    if isinstance(error, Mapping) and error:
+        raise _api_error(error, where, status, is_logged_in=is_logged_in)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise _unusable(
+            response,
+            f"{where} answered HTTP {status} without saying why; see the server's log.",
+            temporary=True,
+        )
+    if error:
+        raise _api_error({"message": error}, where, status, is_logged_in=is_logged_in)
+    if status >= HTTPStatus.BAD_REQUEST:
+        raise _unusable(response, f"{where} answered HTTP {status} without saying why; {_NO_API}.")
+    return body
+
+
+def member(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """
+    Return the one record that an answer holds.
+
+    :param answer: The answer's JSON object.
+    :param name: The record's name in it.
+    :return: The record.
+    :raises MageTransportError: If it is not there.
+    """
+    record = answer.get(name)
+    if not isinstance(record, dict):
+        raise _not_mage(name)
+    return record
+
+
+def members(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """
+    Return the records that an answer lists.
+
+    :param answer: The answer's JSON object.
+    :param name: The list's name in it.
+    :return: The records.
+    :raises MageTransportError: If it is not there.
+    """
+    records = answer.get(name)
+    if not isinstance(records, list):
+        raise _not_mage(name)
+    return records
+
+
+def _not_mage(name: str) -> MageTransportError:
+    return MageTransportError(
+        f"The server answered without {name!r}; check that the connection's host is a Mage server.",
+        may_have_arrived=True,
+    )
+
+
+def token_was_refused(response: Response) -> bool:
+    """
+    Tell whether the log-in behind a request has expired or was revoked, so that a new one may help.
+
+    A raw token is refused with HTTP 401 and a type of its own. A cookie that Mage cannot decode (its secret
+    has changed) comes back as HTTP 200 with code 500 and the decoder's text (observed).
+
+    :param response: The answer, whole.
+    :return: Whether it was.
+    """
+    try:
+        error = response.json()["error"]
+    except (ValueError, TypeError, KeyError):
+        return False
+    if not isinstance(error, Mapping):
+        return False
+    return error.get("type") in _TOKEN_ERRORS or (
+        error.get("code") == HTTPStatus.INTERNAL_SERVER_ERROR and error.get("exception") in _COOKIE_ERRORS
+    )
+
+
+def describe_request(response: Response) -> str:
+    """Name a request as its method and URL, without query and user."""
+    return f"{response.request.method} {public_url(response.url)}"
+
+
+def public_url(url: str) -> str:
+    """Cut user, password, query and fragment off a URL, so that it can be shown."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return "an address that cannot be read"
+    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+
+
+def _json_of(response: Response) -> Any:
+    """Decode a body. The decoder's error stays here, as it holds all of it: a log-in's token, say."""
+    try:
+        return response.json()
+    except ValueError:
+        return _NO_JSON
+
+
+def _no_json(response: Response, where: str) -> MageTransportError:
+    status, text = response.status_code, response.text.strip()
+    is_page = text.startswith("<")
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        advice, temporary = "see the server's log", True
+    elif status >= HTTPStatus.BAD_REQUEST or is_page:
+        advice, temporary = _NO_API, False
+    else:
+        advice, temporary = "the answer was cut short on its way, or this is not Mage", True
+    what = "a web page instead of JSON" if is_page else "something that is not whole JSON"
+    return _unusable(
+        response,
+        f"{where} answered HTTP {status} with {what if text else 'an empty body'}: {advice}.",
+        temporary=temporary,
+    )
+
+
+def _unusable(response: Response, message: str, *, temporary: bool = False) -> MageTransportError:
+    return MageTransportError(
+        message,
+        may_have_arrived=response.status_code not in _REFUSED_BEFORE_HANDLING,
+        temporary=temporary,
+        retry_after=_retry_after(response),
+    )
+
+
+def _retry_after(response: Response) -> float | None:
+    """Seconds from a ``Retry-After`` header; its rare date form is left to the usual back-off."""
+    value = response.headers.get("Retry-After", "")
+    return float(value) if value.isascii() and value.isdigit() else None
+
+
+def _api_error(error: Mapping[str, Any], where: str, status: int, *, is_logged_in: bool) -> MageError:
+    code, kind, reason = error.get("code"), error.get("type"), _reason(error)
+    if not isinstance(code, int):
+        code = status if status >= HTTPStatus.BAD_REQUEST else None
+    if not isinstance(kind, str) or not kind:
+        kind = None
+    error_class: type[MageAPIError] = MageAPIError
+    message = f"Mage answered with an error (code {code}): {reason}"
+    if _DATABASE_TROUBLE.search(reason):
+        # SQLite is busy, or PostgreSQL restarts: nothing is wrong with the request, and whether it was stored
+        # is open (observed).
+        return MageTransportError(
+            f"{where}: the database behind Mage was busy or away ({reason.rstrip('.')}); try again later.",
+            may_have_arrived=True,
+            temporary=True,
+        )
+    if kind == "invalid_api_key":
+        error_class = MageAuthError
+        message = "Mage refused the API key; set `api_key` in the connection's extra."
+    elif kind in _TOKEN_ERRORS:
+        error_class = MageAuthError
+        message = (
+            f"Mage refused the session token ({kind}); give the connection a login and password, or a fresh "
+            "`oauth_token`."
+        )
+    elif code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        error_class = MageAuthError
+        message = f"Mage refused access ({reason}); " + (
+            "the role of the connection's user does not allow this."
+            if is_logged_in
+            else "the server wants a log-in: give the connection a login and a password."
+        )
+    elif kind == "record_not_found" or code == HTTPStatus.NOT_FOUND:
+        # Its message is whatever text the server last used, often that of a failed log-in (observed).
+        error_class, message = MageNotFoundError, "Mage has no such record; check the name or the id."
+    elif "does not exist" in reason and not reason.startswith("("):  # "(": a table or column, says SQLAlchemy
+        error_class, message = MageNotFoundError, f"{reason.rstrip('.')}; check the name."
+    return error_class(f"{where}: {message}", code=code, type=kind, reason=reason)
+
+
+def _reason(error: Mapping[str, Any]) -> str:
+    """
+    Return the text of the exception on the server, on one line.
+
+    ``errors``, and often ``message``, hold the server's own stack. Where its database fails, the text goes on
+    with the statement and its values, among which may be a token.
+    """
+    text = str(error.get("exception") or error.get("message") or "no reason given").strip()
+    if text.startswith("Traceback (most recent call last)"):
+        text = text.splitlines()[-1]
+    text = re.sub(r"\s+", " ", text.partition("[SQL:")[0]).strip()
+    return text if len(text) <= EXCERPT_LENGTH else text[: EXCERPT_LENGTH - 1] + "…"

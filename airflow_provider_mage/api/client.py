@@ -1,0 +1,353 @@
+"""The open-source Mage API, one method an endpoint."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta, timezone
+from itertools import islice, takewhile
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from airflow_provider_mage.api.answer import member, members
+from airflow_provider_mage.api.authoring import MageAuthoring
+from airflow_provider_mage.api.errors import MageAPIError
+from airflow_provider_mage.api.models import (
+    BlockRun,
+    PipelineRun,
+    PipelineRunStatus,
+    PipelineSchedule,
+    ServerStatus,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+PAGE_SIZE = 100
+
+ORPHAN = "'NoneType' object has no attribute 'id'"
+"""How Mage crashes over the block runs of a run whose pipeline schedule was deleted (observed)."""
+
+FARTHEST_EAST = timedelta(hours=14, seconds=1)
+"""
+Mage takes ``start_timestamp`` for a time in its own time zone, and its runs' dates for UTC (observed): east
+of Greenwich it leaves out the runs of the last hours, unless it is asked for those of some hours more. The
+second is for SQLite, which leaves out what was created in the very second (observed).
+"""
+
+
+class MageClient(MageAuthoring):
+    """
+    The pipelines, pipeline schedules, pipeline runs and block runs of one Mage server.
+
+    Every method raises :class:`~airflow_provider_mage.api.errors.MageTransportError` if there is no usable
+    answer, :class:`~airflow_provider_mage.api.errors.MageAuthError` if the user may not do this, and
+    otherwise :class:`~airflow_provider_mage.api.errors.MageAPIError` if Mage says no. Reads are repeated
+    while that may help; of the writes, only those that say so.
+
+    :param session: The authenticated conversation with the server.
+    """
+
+    @property
+    def ui_url(self) -> str:
+        """The address of Mage's own pages: the API's, without its last segment."""
+        return self.session.api_url.rpartition("/")[0]
+
+    # Server
+
+    def get_status(self) -> ServerStatus:
+        """Read what the server tells without a log-in."""
+        return ServerStatus.from_api(_first(self.session.get("status"), "statuses"))
+
+    def get_version(self) -> str:
+        """Read the version of mage-ai that the server runs; slow, as it looks for its newest release."""
+        return str(_first(self.session.get("projects"), "projects").get("version") or "")
+
+    # Pipelines
+
+    def list_pipelines(self) -> list[str]:
+        """Return the ``pipeline_uuid`` of every pipeline."""
+        return [pipeline["uuid"] for pipeline in members(self.session.get("pipelines"), "pipelines")]
+
+    def get_pipeline(self, pipeline_uuid: str) -> dict[str, Any]:
+        """
+        Read a pipeline.
+
+        :param pipeline_uuid: The pipeline.
+        :return: Its name, type, settings and blocks, as Mage sends them.
+        :raises MageNotFoundError: If there is none of that name.
+        """
+        return member(self.session.get("pipelines", pipeline_uuid), "pipeline")
+
+    # Pipeline schedules
+
+    def list_pipeline_schedules(self, pipeline_uuid: str) -> list[PipelineSchedule]:
+        """
+        Read the pipeline schedules of a pipeline.
+
+        :param pipeline_uuid: The pipeline.
+        :return: Its pipeline schedules, the oldest first.
+        :raises MageNotFoundError: If there is no such pipeline.
+        """
+        rows = self._read_list("pipelines", pipeline_uuid, "pipeline_schedules")
+        return sorted(map(PipelineSchedule.from_api, rows), key=lambda schedule: schedule.id)
+
+    def get_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
+        """
+        Read a pipeline schedule.
+
+        :param pipeline_schedule_id: Its id.
+        :return: The pipeline schedule.
+        :raises MageNotFoundError: If there is none with that id.
+        """
+        answer = self.session.get("pipeline_schedules", pipeline_schedule_id)
+        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+
+    def create_pipeline_schedule(
+        self, pipeline_uuid: str, name: str, *, is_active: bool = True
+    ) -> PipelineSchedule:
+        """
+        Create a pipeline schedule of type ``api``. Mage does not keep names unique.
+
+        :param pipeline_uuid: The pipeline whose runs it starts.
+        :param name: Its name.
+        :param is_active: Whether its runs are started at all.
+        :return: The new pipeline schedule.
+        :raises MageNotFoundError: If there is no such pipeline.
+        """
+        status = "active" if is_active else "inactive"
+        body = {"pipeline_schedule": {"name": name, "schedule_type": "api", "status": status}}
+        answer = self.session.post("pipelines", pipeline_uuid, "pipeline_schedules", json=body)
+        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+
+    def update_pipeline_schedule(self, pipeline_schedule_id: int, **fields: Any) -> PipelineSchedule:
+        """
+        Change a pipeline schedule. Repeated while that may help, as it does no harm.
+
+        :param pipeline_schedule_id: Its id.
+        :param fields: What to change. ``settings`` and ``variables`` are replaced whole (observed).
+        :return: The changed pipeline schedule.
+        :raises ValueError: If its status is none that Mage knows; Mage would store it, and no longer be able
+            to list its schedules (observed on SQLite).
+        :raises MageNotFoundError: If there is none with that id.
+        """
+        if fields.get("status", "active") not in ("active", "inactive"):
+            raise ValueError(f"A pipeline schedule is active or inactive, not {fields['status']!r}.")
+        answer = self.session.put(
+            "pipeline_schedules", pipeline_schedule_id, json={"pipeline_schedule": fields}, is_repeatable=True
+        )
+        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+
+    def activate_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
+        """
+        Make a pipeline schedule active, so that its runs are started.
+
+        :param pipeline_schedule_id: Its id.
+        :return: The changed pipeline schedule.
+        """
+        return self.update_pipeline_schedule(pipeline_schedule_id, status="active")
+
+    def delete_pipeline_schedule(self, pipeline_schedule_id: int) -> None:
+        """
+        Delete a pipeline schedule. Runs under it can no longer be listed (observed).
+
+        :param pipeline_schedule_id: Its id.
+        """
+        self.session.request("DELETE", "pipeline_schedules", pipeline_schedule_id)
+
+    # Pipeline runs
+
+    def create_pipeline_run(
+        self,
+        pipeline_schedule_id: int,
+        variables: Mapping[str, Any] | None = None,
+        *,
+        execution_date: datetime | None = None,
+    ) -> PipelineRun:
+        """
+        Start a run.
+
+        :param pipeline_schedule_id: The pipeline schedule to run under; if it is inactive, the run stays
+            ``initial``.
+        :param variables: What the run's blocks get, by name.
+        :param execution_date: What its blocks see as ``execution_date``, in UTC unless it has a zone; by
+            default the time of the request. Two runs of one schedule with one date overwrite each other's
+            outputs (observed).
+        :return: The new run, ``initial``.
+        :raises MageAPIError: With code 500 if there is no such pipeline schedule.
+        :raises MageTransportError: With ``may_have_arrived`` if nobody knows whether the run was created.
+        """
+        run: dict[str, Any] = {"variables": dict(variables or {})}
+        if execution_date is not None:
+            run["execution_date"] = _format_datetime(execution_date)
+        answer = self.session.post(
+            "pipeline_schedules", pipeline_schedule_id, "pipeline_runs", json={"pipeline_run": run}
+        )
+        return PipelineRun.from_api(member(answer, "pipeline_run"))
+
+    def get_pipeline_run(self, pipeline_run_id: int, *, short: bool = False) -> PipelineRun:
+        """
+        Read a run with its block runs.
+
+        :param pipeline_run_id: The run.
+        :param short: Leave variables and block runs out.
+        :return: The run; of an orphan that has begun, id, status and block runs without their errors only.
+        :raises MageNotFoundError: If there is no such run.
+        """
+        params = {"_format": "with_basic_details"} if short else {}
+        try:
+            answer = self.session.get("pipeline_runs", pipeline_run_id, **params)
+        except MageAPIError as error:
+            if error.reason != ORPHAN:
+                raise
+            run = self.get_pipeline_run(pipeline_run_id, short=True)
+            block_runs = tuple(self.list_block_runs(pipeline_run_id))
+            return replace(run, block_runs=block_runs, is_orphan=True)
+        return PipelineRun.from_api(member(answer, "pipeline_run"))
+
+    def list_pipeline_runs(
+        self,
+        *,
+        pipeline_uuid: str | None = None,
+        pipeline_schedule_id: int | None = None,
+        statuses: Iterable[PipelineRunStatus] = (),
+        created_after: datetime | None = None,
+        since_id: int = 0,
+        order_by: str = "id desc",
+        limit: int = PAGE_SIZE,
+        offset: int = 0,
+        page_size: int = PAGE_SIZE,
+        short: bool = False,
+    ) -> list[PipelineRun]:
+        """
+        Read runs, as many pages of them as it takes.
+
+        :param pipeline_uuid: Only runs of this pipeline.
+        :param pipeline_schedule_id: Only runs of this pipeline schedule. Mage answers for an unknown one with
+            everybody's runs (observed), so this is checked here too.
+        :param statuses: Only runs with one of these statuses.
+        :param created_after: Only runs created at or after this time; with ``short``, some older ones too.
+        :param since_id: Only runs with this id or a higher one; reading ends there, so the order must be the
+            newest first.
+        :param order_by: Columns and directions, as Mage's API takes them.
+        :param limit: The most runs to return.
+        :param offset: How many to leave out before.
+        :param page_size: The most runs to ask for in one request.
+        :param short: Ids, statuses and execution dates only; not with ``pipeline_schedule_id``.
+        :return: The runs, the newest first unless ``order_by`` says otherwise.
+        :raises ValueError: If ``short`` and ``pipeline_schedule_id`` are given.
+        """
+        if short and pipeline_schedule_id is not None:
+            raise ValueError("the short format does not say which schedule a run belongs to")
+        path: tuple[str | int, ...] = ("pipeline_runs",)
+        if pipeline_schedule_id is not None:
+            path = ("pipeline_schedules", pipeline_schedule_id, "pipeline_runs")
+        # Without disable_retries_grouping, pages hold more or fewer runs than asked for (observed).
+        params: dict[str, Any] = {"disable_retries_grouping": 1, "order_by[]": order_by}
+        if pipeline_uuid is not None:
+            params["pipeline_uuid"] = pipeline_uuid
+        if statuses:
+            params["status[]"] = ",".join(status.value for status in statuses)
+        if created_after is not None:
+            params["start_timestamp"] = int((_utc(created_after) - FARTHEST_EAST).timestamp())
+        if short:
+            params["_format"] = "with_basic_details"
+
+        rows = self._read_list(*path, page_size=min(page_size, limit), offset=offset, **params)
+        read = takewhile(lambda run: run.id >= since_id, map(PipelineRun.from_api, rows))
+        runs = (
+            run
+            for run in read
+            if pipeline_schedule_id in (None, run.pipeline_schedule_id)
+            and not (created_after and run.created_at and run.created_at < _utc(created_after))
+        )
+        return list(islice(runs, limit))
+
+    def cancel_pipeline_run(self, pipeline_run_id: int) -> PipelineRun:
+        """
+        Cancel a run; no change if it is over. Repeated while that may help, as it does no harm.
+
+        :param pipeline_run_id: The run.
+        :return: The run as it is then.
+        :raises MageNotFoundError: If there is no such run.
+        """
+        body = {"pipeline_run": {"status": "cancelled"}}
+        answer = self.session.put("pipeline_runs", pipeline_run_id, json=body, is_repeatable=True)
+        return PipelineRun.from_api(member(answer, "pipeline_run"))
+
+    def retry_pipeline_run(self, pipeline_run_id: int, from_block_uuid: str | None = None) -> PipelineRun:
+        """
+        Run the blocks of a finished run again that did not complete; the run keeps its id.
+
+        On a run that is not over, Mage sets its unfinished blocks back to the start (observed): look first.
+
+        :param pipeline_run_id: The run.
+        :param from_block_uuid: Run this block and everything after it instead.
+        :return: The run, ``running`` again.
+        :raises MageNotFoundError: If there is no such run.
+        """
+        run: dict[str, Any] = {"pipeline_run_action": "retry_blocks"}
+        if from_block_uuid is not None:
+            run["from_block_uuid"] = from_block_uuid
+        answer = self.session.put("pipeline_runs", pipeline_run_id, json={"pipeline_run": run})
+        return PipelineRun.from_api(member(answer, "pipeline_run"))
+
+    def delete_pipeline_run(self, pipeline_run_id: int) -> None:
+        """
+        Delete a run. The next run may get its id (observed on SQLite).
+
+        :param pipeline_run_id: The run.
+        :raises MageNotFoundError: If there is no such run.
+        """
+        self.session.request("DELETE", "pipeline_runs", pipeline_run_id)
+
+    def pipeline_run_url(self, pipeline_uuid: str, pipeline_run_id: int) -> str:
+        """
+        Tell where a run is in Mage's own UI.
+
+        :param pipeline_uuid: The run's pipeline; empty if it is not known.
+        :param pipeline_run_id: The run.
+        :return: The address of its page, or of the list of all runs.
+        """
+        if not pipeline_uuid:
+            return f"{self.ui_url}/pipeline-runs"
+        return f"{self.ui_url}/pipelines/{quote(pipeline_uuid, safe='')}/runs/{pipeline_run_id}"
+
+    # Block runs
+
+    def list_block_runs(self, pipeline_run_id: int) -> list[BlockRun]:
+        """
+        Read the block runs of a run, without their errors, which only the run's own detail has (observed).
+
+        :param pipeline_run_id: The run.
+        :return: Its block runs, in Mage's order.
+        """
+        rows = self._read_list("pipeline_runs", pipeline_run_id, "block_runs")
+        # For an unknown run, Mage answers with everybody's block runs (observed).
+        own = (row for row in rows if row.get("pipeline_run_id") == pipeline_run_id)
+        return sorted(map(BlockRun.from_api, own), key=lambda block: block.id)
+
+    def _read_list(
+        self, *path: str | int, page_size: int = PAGE_SIZE, offset: int = 0, **params: Any
+    ) -> Iterator[dict[str, Any]]:
+        """Read a list row by row, and its next page when that is needed; Mage's own limit is 40 rows."""
+        while True:
+            answer = self.session.get(*path, **params, _limit=page_size, _offset=offset)
+            rows = members(answer, str(path[-1]))
+            yield from rows
+            offset += len(rows)
+            if not rows or not (answer.get("metadata") or {}).get("next"):
+                return
+
+
+def _first(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
+    return member({name: next(iter(members(answer, name)), None)}, name)
+
+
+def _utc(moment: datetime) -> datetime:
+    """Read a date without a zone as UTC, as Mage does."""
+    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _format_datetime(moment: datetime) -> str:
+    """Write a date as Mage stores it: UTC, no zone, as SQLite would drop the offset (observed)."""
+    return _utc(moment).replace(tzinfo=None).isoformat(sep=" ")

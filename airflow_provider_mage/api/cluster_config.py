@@ -1,0 +1,76 @@
+"""A cluster's config as it is to be: one thing changed, everything else as it came and in its order."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping
+
+Entry = dict[str, Any]
+
+REPLICA_COUNT, ENV_VARS = "replicaCount", "extraEnvs"
+"""Where a config keeps these (Mage Pro API overview)."""
+
+
+def with_replicas(config: Mapping[str, Any], replica_count: int) -> dict[str, Any]:
+    """
+    Return a config that asks for some replicas.
+
+    :param config: The config; it is not changed.
+    :param replica_count: How many; 0 for a cluster that is to stop.
+    :return: A new config.
+    """
+    return {**config, REPLICA_COUNT: replica_count}
+
+
+def with_env_vars(
+    config: Mapping[str, Any],
+    env_vars: Mapping[str, str],
+    *,
+    remove: Collection[str] = (),
+    replace: bool = False,
+) -> dict[str, Any]:
+    """
+    Return a config in which some environment variables are set and some are gone.
+
+    :param config: The config; it is not changed.
+    :param env_vars: The variables to set.
+    :param remove: The names of those to remove.
+    :param replace: Remove every other one, too, that has a plain value.
+    :return: A new config.
+    """
+    entries = merge_env_vars(config.get(ENV_VARS) or [], env_vars, remove=remove, replace=replace)
+    return {**config, ENV_VARS: entries} if entries or config.get(ENV_VARS) else dict(config)
+
+
+def merge_env_vars(
+    entries: list[Entry],
+    env_vars: Mapping[str, str],
+    *,
+    remove: Collection[str] = (),
+    replace: bool = False,
+) -> list[Entry]:
+    """
+    Return the entries of ``extraEnvs`` as they are to be.
+
+    Entries that are not meant stay as they are, in their order, in whatever form; those that are set are
+    changed in their place, and new ones come last.
+
+    :param entries: The entries there are.
+    :param env_vars: The variables to set. One that had a ``valueFrom`` has a plain value then.
+    :param remove: The names of those to remove.
+    :param replace: Remove every other entry that has a plain value.
+    :return: New entries; the old ones are not changed.
+    """
+    merged: list[Entry] = []
+    for entry in entries:
+        name = str(entry.get("name"))
+        if name in env_vars:
+            kept = {key: value for key, value in entry.items() if key != "valueFrom"}
+            merged.append({**kept, "value": env_vars[name]})
+        elif name not in remove and not (replace and "valueFrom" not in entry):
+            merged.append(entry)
+    known = {str(entry.get("name")) for entry in entries}
+    merged.extend({"name": name, "value": value} for name, value in env_vars.items() if name not in known)
+    return merged

@@ -1,0 +1,177 @@
+"""One authenticated conversation with a Mage API: every request of this package goes through here."""
+
+from __future__ import annotations
+
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+import requests
+
+from airflow_provider_mage.api.answer import read_answer
+from airflow_provider_mage.api.auth import Credentials, MageAuth
+from airflow_provider_mage.api.transport import (
+    LONGEST_PAUSE,
+    SHORT_PAUSE,
+    Clock,
+    call_with_retries,
+    translate_request_error,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class MageSession:
+    """
+    Sends requests to one Mage API and returns what Mage answered, or raises.
+
+    :param api_url: The API's root, such as ``http://localhost:6789/api``.
+    :param auth: The user; by default none, for a server with authentication switched off.
+    :param verify: TLS verification, as in ``requests``: True, False or the path of a CA bundle.
+    :param timeout: Seconds to wait for a connection, and for each part of an answer.
+    :param retry_for: Seconds after which a request that could not be answered is not sent again.
+    :param clock: The time; tests have their own.
+    """
+
+    def __init__(
+        self,
+        api_url: str,
+        *,
+        auth: MageAuth | None = None,
+        verify: bool | str = True,
+        timeout: float = 30.0,
+        retry_for: float = 60.0,
+        clock: Clock = time,
+    ) -> None:
+        self.api_url = api_url.rstrip("/")
+        self.auth = auth or MageAuth(self.api_url, Credentials(), verify=verify, timeout=timeout)
+        self.http = _Http(timeout)
+        self.http.auth = self.auth
+        self.http.verify = verify
+        self.http.headers["Content-Type"] = "application/json"
+        self.timeout = timeout
+        self.retry_for = retry_for
+        self.clock = clock
+        self._longest_pause = LONGEST_PAUSE
+
+    def get(self, *path: str | int, **params: Any) -> dict[str, Any]:
+        """
+        Read a resource.
+
+        :param path: The segments after the API's root; each is quoted.
+        :param params: The query.
+        :return: The answer's JSON object.
+        :raises MageError: See :meth:`request`.
+        """
+        return self.request("GET", *path, params=params, is_repeatable=True)
+
+    def post(self, *path: str | int, json: Any) -> dict[str, Any]:
+        """Create a resource; sent again only if it certainly did not arrive. Parameters as in :meth:`get`."""
+        return self.request("POST", *path, json=json)
+
+    def put(self, *path: str | int, json: Any, is_repeatable: bool = False) -> dict[str, Any]:
+        """Change a resource. Parameters as in :meth:`request`."""
+        return self.request("PUT", *path, json=json, is_repeatable=is_repeatable)
+
+    def request(
+        self,
+        method: str,
+        *path: str | int,
+        params: dict[str, Any] | None = None,
+        json: Any = None,
+        headers: dict[str, str] | None = None,
+        timeout: float | None = None,
+        is_repeatable: bool = False,
+    ) -> dict[str, Any]:
+        """
+        Send one request, again where that is safe.
+
+        :param method: The HTTP method.
+        :param path: The segments after the API's root; each is quoted.
+        :param params: The query.
+        :param json: The body.
+        :param headers: More headers than those of every request.
+        :param timeout: Seconds to wait; by default the session's.
+        :param is_repeatable: Whether it does no harm if Mage gets the request twice.
+        :return: The answer's JSON object.
+        :raises MageTransportError: If there was no usable answer in ``retry_for`` seconds.
+        :raises MageAPIError: If Mage said no.
+        :raises ValueError: If a segment of the path would not be one.
+        """
+        url = "/".join([self.api_url, *map(_quote, path)])
+
+        def send() -> dict[str, Any]:
+            try:
+                response = self.http.request(
+                    method,
+                    url,
+                    params=params,
+                    json=json,
+                    headers=headers,
+                    timeout=timeout or self.timeout,
+                    allow_redirects=False,
+                )
+            except requests.RequestException as error:
+                raise translate_request_error(error, method, url) from error
+            return read_answer(response, is_logged_in=self.auth.is_logged_in)
+
+        return call_with_retries(
+            send,
+            is_repeatable=is_repeatable,
+            retry_for=self.retry_for,
+            clock=self.clock,
+            longest_pause=self._longest_pause,
+        )
+
+    @contextmanager
+    def hurried(self) -> Iterator[None]:
+        """Pause only shortly before a request is sent again, where being late does harm."""
+        self._longest_pause = SHORT_PAUSE
+        try:
+            yield
+        finally:
+            self._longest_pause = LONGEST_PAUSE
+
+    def log_in(self) -> None:
+        """
+        Log in now rather than at the first request.
+
+        :raises MageError: If that fails, after the same retries as any request.
+        """
+        call_with_retries(self.auth.headers, is_repeatable=True, retry_for=self.retry_for, clock=self.clock)
+
+
+def _quote(segment: str | int) -> str:
+    text = str(segment)
+    if text in ("", ".", ".."):  # these would change the path, and quoting them does not help
+        raise ValueError(f"{text!r} cannot be the name or id of anything in Mage.")
+    return quote(text, safe="")
+
+
+class _Http(requests.Session):
+    """
+    A ``requests`` session that always has a time limit, and that takes key and token to no other host.
+
+    :param timeout: Seconds to wait, unless a request has its own limit.
+    """
+
+    def __init__(self, timeout: float) -> None:
+        super().__init__()
+        self._timeout = timeout
+
+    def request(  # type: ignore[override]  # passes on what it does not name
+        self, method: str, url: str, *args: Any, **options: Any
+    ) -> requests.Response:
+        """Send a request; parameters as in ``requests``."""
+        options.setdefault("timeout", self._timeout)
+        # Else requests prefers REQUESTS_CA_BUNDLE to a session that does not verify.
+        options.setdefault("verify", self.verify)
+        return super().request(method, url, *args, **options)
+
+    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
+        """Take everything that authenticates off a request that is redirected to another host."""
+        if self.should_strip_auth(str(response.request.url), str(prepared_request.url)):
+            for name in ("Authorization", "X-API-KEY", "OAUTH-TOKEN", "Cookie"):
+                prepared_request.headers.pop(name, None)
