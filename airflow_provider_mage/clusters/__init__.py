@@ -1,0 +1,1 @@
+"""Mage Pro clusters: brought up, watched, changed and shared."""

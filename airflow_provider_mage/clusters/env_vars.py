@@ -1,0 +1,82 @@
+"""The environment variables of a cluster: what becomes of the list when some are set and some removed."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mage.api.cluster_config import with_env_vars
+from airflow_provider_mage.clusters.change import ConfigChange, change_cluster
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from airflow_provider_mage.api.transport import Clock
+    from airflow_provider_mage.clusters.handle import ClusterHandle
+
+
+log = logging.getLogger(__name__)
+
+
+def update_env_vars(
+    handle: ClusterHandle,
+    env_vars: Mapping[str, str],
+    *,
+    remove: Collection[str] = (),
+    replace: bool = False,
+    clock: Clock = time,
+) -> bool:
+    """
+    Set and remove environment variables of a cluster.
+
+    :param handle: The cluster.
+    :param env_vars: The variables to set.
+    :param remove: The names of those to remove.
+    :param replace: Remove every other variable, too, that has a plain value.
+    :param clock: The time.
+    :return: Whether anything had to be changed.
+    :raises MageError: If others keep changing the cluster.
+    """
+
+    def apply(config: Mapping[str, Any]) -> dict[str, Any]:
+        return with_env_vars(config, env_vars, remove=remove, replace=replace)
+
+    change = ConfigChange(apply, None, lambda cluster: apply(cluster.config) == cluster.config)
+    has_changed = change_cluster(handle, change, clock=clock)[1]
+    log.info(
+        "Environment of cluster %s: set %s, removed %s%s.",
+        handle.cluster_id,
+        ", ".join(sorted(env_vars)) or "nothing",
+        "every other plain variable" if replace else ", ".join(sorted(remove)) or "nothing",
+        "" if has_changed else ", which was so already",
+    )
+    return has_changed
+
+
+def check_env_vars(env_vars: Any, remove: Any) -> tuple[dict[str, str], list[str]]:
+    """
+    Read what an author has given, and say what is wrong with it without showing a value.
+
+    :param env_vars: Texts or numbers, by name.
+    :param remove: Names.
+    :return: Texts by name, and names.
+    :raises TypeError: If it is nothing that an environment can hold.
+    :raises ValueError: If a name cannot be one, or is named twice.
+    """
+    if not isinstance(env_vars, Mapping):
+        raise TypeError(f"`env_vars` must be a mapping of names to values, not {type(env_vars).__name__}.")
+    if isinstance(remove, str):
+        raise TypeError("`remove` must be a list of names, not one text.")
+    names = [str(name) for name in remove]
+    for name, value in env_vars.items():
+        if not isinstance(name, str) or not name or "=" in name or "\0" in name:
+            raise ValueError(f"`env_vars`: {name!r} cannot be the name of an environment variable.")
+        if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+            raise TypeError(
+                f"`env_vars`: the value of {name!r} must be a text or a number, not {type(value).__name__}."
+            )
+        if name in names:
+            raise ValueError(f"`env_vars` sets {name!r}, and `remove` removes it: name it once.")
+    return {name: str(value) for name, value in env_vars.items()}, names
