@@ -1,0 +1,339 @@
+"""
+One poller per connection and triggerer process, however many runs are waited for.
+
+A Mage server is one thread and one request about one run costs it about 17 ms (observed), so asking run by
+run takes it down at a few hundred. A round of this poller is two requests instead.
+
+The first reads the feed, that is, the runs that ended last. Correctness does not rest on it: what it says is
+checked with the run itself before a watcher hears of it, at one request for each run that ends.
+
+What it does not say (a run was deleted, or its pipeline schedule; a clock was set back) the second request
+finds. Every so often it reads a page of the list of active runs, block by block: a watched run that should be
+on that page and is not is looked at itself, and the watchers of the others learn how these get on. In between
+it looks at one watched run itself, in turn, so that in the end nothing rests on any list.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import logging
+import random
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
+from airflow_provider_mage.runs.stall import StallMemory, handle_stall
+from airflow_provider_mage.triggers.run_lists import ActivePages, Feed
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from datetime import datetime
+
+    from airflow_provider_mage.api.client import MageClient
+    from airflow_provider_mage.api.models import PipelineRun
+
+    Sighting = PipelineRun | MageError | None
+    """The run, or why it could not be looked at; None: Mage answers again, after it had not."""
+
+log = logging.getLogger(__name__)
+
+FORBIDDEN = 403
+
+FEW = 2
+"""So many runs or fewer are simply looked at themselves."""
+
+SHORTEST_ROUND = 1.0
+FEED_SHARE = 0.05
+"""The part of Mage's one thread that polling may take up, unless a watcher's poll interval asks for more."""
+
+LONGEST_BACK_OFF = 60.0
+NO_FEED_FOR = 60.0
+"""Seconds to do without a feed that cannot be read, before it is tried again."""
+
+
+@dataclass(eq=False)
+class Watcher:
+    """
+    One waiting trigger.
+
+    :param pipeline_run_id: The run it waits for.
+    :param poll_interval: Its worst case between the end of the run and its hearing of it, in seconds.
+    :param created_after: A time at or before the run's creation, by Mage's clock; None if unknown.
+    """
+
+    pipeline_run_id: int
+    poll_interval: float
+    created_after: datetime | None = None
+    sightings: asyncio.Queue[Sighting] = field(default_factory=asyncio.Queue, repr=False)
+    pause: float = SHORTEST_ROUND
+
+
+class RunPoller:
+    """
+    Looks at a Mage server on behalf of all watchers of one connection.
+
+    :param connect: Makes the client, in a worker thread; it should not repeat requests itself.
+    :param on_idle: Called when the last watcher has left.
+    """
+
+    def __init__(
+        self, connect: Callable[[], MageClient], on_idle: Callable[[], object] = lambda: None
+    ) -> None:
+        self._connect = connect
+        self._on_idle = on_idle
+        self._client: MageClient | None = None
+        self._watchers: dict[int, list[Watcher]] = {}
+        self._due: dict[int, None] = {}
+        """The runs to be looked at themselves, in this order; it outlasts rounds that go wrong."""
+        self._feed = Feed()
+        self._no_feed_until = 0.0
+        self._pages = ActivePages()
+        self._stalls = StallMemory()
+        self._stalls_in_turn = asyncio.Lock()
+        self._has_answered = False
+        self._patience = 0.0
+        self._round_took = 0.0
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    @asynccontextmanager
+    async def watch(self, watcher: Watcher) -> AsyncIterator[asyncio.Queue[Sighting]]:
+        """
+        Look out for one run.
+
+        :param watcher: Who waits, and for what.
+        :yields: A queue of sightings.
+        """
+        self._watchers.setdefault(watcher.pipeline_run_id, []).append(watcher)
+        self._feed.welcome()
+        self._wake.set()
+        if self._task is None:
+            # In a context of its own, else its log lines would go to the log of whichever task came first.
+            create_task = asyncio.get_running_loop().create_task
+            self._task = contextvars.Context().run(create_task, self._run())
+        try:
+            yield watcher.sightings
+        finally:
+            self._leave(watcher)
+
+    async def handle_stall(self, run: PipelineRun, *, seconds: float, reaction: str) -> None:
+        """
+        Do what is to be done with a watched run that stands still; with many of them, one after the other.
+
+        :param run: The run, as it was seen.
+        :param seconds: For how long it has stood still.
+        :param reaction: One of :data:`~airflow_provider_mage.runs.stall.ON_STALL`.
+        :raises StalledError: If it is not to be waited for any longer.
+        """
+        async with self._stalls_in_turn:
+            if self._client is not None:
+                await asyncio.to_thread(
+                    handle_stall,
+                    self._client,
+                    run,
+                    seconds=seconds,
+                    reaction=reaction,
+                    memory=self._stalls,
+                )
+
+    def _leave(self, watcher: Watcher) -> None:
+        others = [other for other in self._watchers[watcher.pipeline_run_id] if other is not watcher]
+        if others:
+            self._watchers[watcher.pipeline_run_id] = others
+        else:
+            del self._watchers[watcher.pipeline_run_id]
+            self._due.pop(watcher.pipeline_run_id, None)
+            self._pages.forget(watcher.pipeline_run_id)
+        if not self._watchers and self._task is not None:
+            self._task.cancel()
+            self._task = None
+            self._on_idle()
+
+    async def _run(self) -> None:
+        failures = 0
+        while True:
+            self._wake.clear()
+            self._has_answered, self._patience = False, 0.0
+            started = asyncio.get_running_loop().time()
+            try:
+                await self._round()
+            except MageError as error:
+                self._tell(self._everybody(), error)
+                failures += 1
+                pause = _back_off(error, failures)
+            except Exception as error:
+                log.exception("The poller of Mage runs has failed.")
+                self._tell(
+                    self._everybody(),
+                    MageError(f"The poller has failed ({error!r}); see the triggerer's log."),
+                )
+                failures += 1
+                pause = LONGEST_BACK_OFF
+            else:
+                if failures:
+                    # Else each would take Mage for lost until its own run is looked at, minutes later.
+                    self._tell(self._everybody(), None)
+                failures = 0
+                self._round_took = asyncio.get_running_loop().time() - started
+                pause = max(self._next_pause(), self._patience)
+            await self._pause(pause, is_interruptible=not (failures or self._patience))
+
+    async def _pause(self, seconds: float, *, is_interruptible: bool) -> None:
+        """Sleep, but do not let a newcomer wait longer than the shortest round."""
+        await asyncio.sleep(min(seconds, SHORTEST_ROUND))
+        rest = seconds - SHORTEST_ROUND
+        if rest <= 0:
+            return
+        if not is_interruptible:
+            await asyncio.sleep(rest)
+            return
+        try:
+            await asyncio.wait_for(self._wake.wait(), rest)
+        except asyncio.TimeoutError:
+            return
+
+    async def _round(self) -> None:
+        if self._client is None:
+            self._client = await asyncio.to_thread(self._connect)
+        fresh = await self._runs_to_look_at(self._client)
+        # What is due already went wrong last time: it comes last.
+        self._due = dict.fromkeys([*(run_id for run_id in fresh if run_id not in self._due), *self._due])
+        for run_id in list(self._due):
+            if run_id in self._due and not await self._look(self._client, run_id):
+                break
+
+    async def _runs_to_look_at(self, client: MageClient) -> list[int]:
+        ended = await self._read_feed(client) if len(self._watchers) > FEW else None
+        if ended is None:
+            return list(self._watchers)
+        if self._pages.is_due():
+            return [*ended, *await self._read_page(client)]
+        return [*ended, *self._next_turn()]
+
+    async def _look(self, client: MageClient, run_id: int) -> bool:
+        """
+        Look at one run itself, and tell its watchers.
+
+        Return whether to go on with the next one.
+        """
+        del self._due[run_id]
+        try:
+            run = await asyncio.to_thread(client.get_pipeline_run, run_id)
+        except MageError as error:
+            if error.may_pass and run_id in self._watchers:
+                self._due[run_id] = None  # after the others: it may be this run that is too much for Mage
+            if error.may_pass and not self._has_answered:
+                raise
+            if _is_locked_out(error):
+                raise
+            self._patience = getattr(error, "retry_after", None) or 0.0
+            self._tell(self._watchers.get(run_id, []), error)
+            return not error.may_pass
+        except Exception as error:
+            log.exception("What Mage says of run %s makes no sense.", run_id)
+            nonsense = MageError(f"Run {run_id} cannot be read ({error!r}); see the triggerer's log.")
+            self._tell(self._watchers.get(run_id, []), nonsense)
+            return True
+        self._has_answered = True
+        self._tell(self._watchers.get(run_id, []), run)
+        return True
+
+    async def _read_page(self, client: MageClient) -> list[int]:
+        """Read some active runs, and return the watched ones that should be among them and are not."""
+        pages = self._pages
+        try:
+            runs, first, end = await pages.read(client, oldest=min(self._watchers, default=0))
+        except Exception as error:  # noqa: BLE001  the runs themselves will tell what is wrong, if anything
+            # Mage has answered a moment ago, so this may be too much for it: runs carry their variables.
+            log.warning("%s active runs of Mage could not be read at once. %s", pages.length, error)
+            self._patience = getattr(error, "retry_after", None) or 0.0
+            pages.skip()
+            return []
+        active = {run.id: run for run in runs}
+        for run_id, run in active.items():
+            self._tell(self._watchers.get(run_id, []), run)
+        return [run_id for run_id in self._watchers if first <= run_id < end and run_id not in active]
+
+    async def _read_feed(self, client: MageClient) -> list[int] | None:
+        """Return the watched runs that have ended since the round before; None if that cannot be read."""
+        if asyncio.get_running_loop().time() < self._no_feed_until:
+            return None
+        bounds = [watcher.created_after for watcher in self._everybody()]
+        known_bounds = [bound for bound in bounds if bound is not None]
+        try:
+            ended = await self._feed.read(
+                client, created_after=min(known_bounds) if len(known_bounds) == len(bounds) else None
+            )
+        except Exception as error:
+            if isinstance(error, MageTransportError) or _is_locked_out(error):
+                raise
+            # One odd row spoils a list for everybody, and a role may be one that reads runs but no lists.
+            log.warning("The list of runs cannot be read, so each is looked at by itself for now. %s", error)
+            self._no_feed_until = asyncio.get_running_loop().time() + NO_FEED_FOR
+            return None
+        self._has_answered = True
+        return [run_id for run_id in self._watchers if run_id in ended]
+
+    def _next_turn(self) -> list[int]:
+        """Return the watched run whose turn is longest ago, if there is one."""
+        run_id = next(iter(self._watchers), None)
+        if run_id is None:
+            return []
+        self._watchers[run_id] = self._watchers.pop(run_id)
+        return [run_id]
+
+    def _next_pause(self) -> float:
+        watchers = self._everybody()
+        for watcher in watchers:
+            watcher.pause = min(watcher.pause * 1.5, watcher.poll_interval)
+        wanted = min((watcher.pause for watcher in watchers), default=SHORTEST_ROUND)
+        worst_case = min((watcher.poll_interval for watcher in watchers), default=SHORTEST_ROUND)
+        affordable = self._round_took / FEED_SHARE
+        pause = min(max(wanted, affordable, SHORTEST_ROUND), worst_case)
+        return pause * random.uniform(0.9, 1.0)  # noqa: S311  jitter, not a secret
+
+    def _everybody(self) -> list[Watcher]:
+        return [watcher for watchers in self._watchers.values() for watcher in watchers]
+
+    @staticmethod
+    def _tell(watchers: list[Watcher], sighting: Sighting) -> None:
+        for watcher in watchers:
+            watcher.sightings.put_nowait(sighting)
+
+
+def _is_locked_out(error: Exception) -> bool:
+    """Whether Mage refuses the connection's user altogether, and not only this request."""
+    return isinstance(error, MageAuthError) and error.code != FORBIDDEN
+
+
+def _back_off(error: MageError, failures: int) -> float:
+    usual = min(SHORTEST_ROUND * 2.0**failures, LONGEST_BACK_OFF) * random.uniform(0.75, 1.0)  # noqa: S311
+    return max(usual, getattr(error, "retry_after", None) or 0.0)
+
+
+_pollers: dict[tuple[int, str], RunPoller] = {}
+
+
+def poller_of(mage_conn_id: str) -> RunPoller:
+    """
+    Return this process's one poller for a connection.
+
+    :param mage_conn_id: The Airflow connection.
+    :return: The poller; it ends when its last watcher leaves.
+    """
+    key = (id(asyncio.get_running_loop()), mage_conn_id)
+    poller = _pollers.get(key)
+    if poller is None:
+        poller = _pollers[key] = RunPoller(
+            partial(_connect, mage_conn_id), on_idle=partial(_pollers.pop, key, None)
+        )
+    return poller
+
+
+def _connect(mage_conn_id: str) -> MageClient:
+    from airflow_provider_mage.hooks.mage import MageHook
+
+    return MageHook(mage_conn_id, retry_for=0.0).client
