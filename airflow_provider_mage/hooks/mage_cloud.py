@@ -1,0 +1,68 @@
+"""The hook of the connection type ``mage_cloud``: the clusters of Mage Pro."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY, MAGE_CLOUD_API_URL, MageCloudClient
+from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.hooks.base import MageBaseHook
+from airflow_provider_mage.provider_info import form_widgets, ui_field_behaviour
+
+
+class MageCloudHook(MageBaseHook):
+    """
+    Connects to Mage Cloud. Checked against a simulation only, as Mage Cloud is not public.
+
+    :param mage_cloud_conn_id: The Airflow connection, of type ``mage_cloud``.
+    :param retry_for: Seconds after which a request that could not be answered is not sent again.
+    """
+
+    conn_name_attr = "mage_cloud_conn_id"
+    default_conn_name = "mage_cloud_default"
+    conn_type = "mage_cloud"
+    hook_name = "Mage Cloud"
+    default_host = MAGE_CLOUD_API_URL
+    default_api_key = MAGE_CLOUD_API_KEY
+    sends_cookie = True
+
+    def __init__(self, mage_cloud_conn_id: str = default_conn_name, *, retry_for: float = 60.0) -> None:
+        super().__init__(mage_cloud_conn_id, retry_for=retry_for)
+        self.mage_cloud_conn_id = mage_cloud_conn_id
+
+    @cached_property
+    def client(self) -> MageCloudClient:
+        """The API of Mage Cloud; logs in at the first request."""
+        return MageCloudClient(self.session)
+
+    @property
+    def team_id(self) -> str | None:
+        """The team of tasks that name none; None if the connection names none either."""
+        team_id = self.extra.get("team_id")
+        return None if team_id is None else str(team_id)
+
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Try the connection, for Airflow's Test button.
+
+        :return: Whether the log-in works, and a sentence on what was found.
+        """
+        try:
+            session = self._trial_session()
+            session.log_in()
+        except (MageError, ValueError) as error:
+            return False, str(error)
+        if not session.auth.is_logged_in:
+            return False, "Mage Cloud wants a log-in: give the connection a login and a password."
+        return True, f"Logged in to {session.api_url} as {self.connection.login}."
+
+    @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        """Return the form fields of Airflow before 3.2; later ones read the provider info."""
+        return form_widgets(cls.conn_type)
+
+    @classmethod
+    def get_ui_field_behaviour(cls) -> dict[str, Any]:
+        """Return labels and placeholders for Airflow before 3.2; later ones read the provider info."""
+        return ui_field_behaviour(cls.conn_type)

@@ -1,0 +1,316 @@
+"""Operators that start and cancel pipeline runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict
+from functools import cached_property, partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from airflow.providers.common.compat.sdk import BaseOperator, conf, get_current_context
+
+from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.arguments import read_datetime, read_id, read_seconds, require_id
+from airflow_provider_mage.compat import is_deferral_timeout
+from airflow_provider_mage.links import PIPELINE_RUN_ID, PIPELINE_RUN_URL, MagePipelineRunLink
+from airflow_provider_mage.runs.attempt import TaskAttempt
+from airflow_provider_mage.runs.cancel import KILL_PATIENCE, cancel_run
+from airflow_provider_mage.runs.outcome import failure_of
+from airflow_provider_mage.runs.schedule import schedule_for
+from airflow_provider_mage.runs.stall import ON_STALL, StalledError, handle_stall
+from airflow_provider_mage.runs.submit import RunRequest, obtain_run, runs_left_behind
+from airflow_provider_mage.runs.twins import LOOK_PATIENCE, Doubt, look_again
+from airflow_provider_mage.runs.variables import run_variables
+from airflow_provider_mage.runs.watch import RunWatch, WaitRules, wait_for_run
+from airflow_provider_mage.triggers.event import read_event
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_mage.api.client import MageClient
+    from airflow_provider_mage.api.models import PipelineRun
+    from airflow_provider_mage.hooks.mage import MageHook
+
+
+class MageTriggerPipelineOperator(BaseOperator):
+    """
+    Runs a Mage pipeline, and is green only if Mage says ``completed``.
+
+    Pushes ``pipeline_run_id`` and ``pipeline_run_url`` to XCom before it waits, and returns the run's id.
+
+    :param pipeline_uuid: The pipeline. (templated)
+    :param variables: What the run's blocks get, by name; must be JSON. Every run also gets ``airflow``, which
+        says which task started it, and the DAG run's data interval as ``interval_start_datetime`` and
+        ``interval_end_datetime``. (templated)
+    :param pipeline_schedule_id: The pipeline schedule (Mage's UI: trigger) to run under. (templated)
+    :param pipeline_schedule_name: Its name, if no id is given. It is created once, as an active one of type
+        ``api``, if the pipeline has none of that name. (templated)
+    :param execution_date: What Mage shows the blocks as ``execution_date``, ``ds`` and ``hr``: a date or its
+        ISO form; by default the time of the start. Two runs of one schedule with one date overwrite each
+        other's outputs. (templated)
+    :param mage_conn_id: The Airflow connection. (templated)
+    :param wait_for_completion: Whether the task lasts as long as the run; otherwise it ends with the run's
+        start.
+    :param deferrable: Whether the triggerer waits, so that the wait takes up no worker; by default as
+        Airflow's configuration says (``[operators] default_deferrable``).
+    :param poll_interval: The longest pause between two looks at the run, in seconds or as a timedelta, like
+        all times here.
+    :param timeout: How long to wait before the task fails; by default only ``execution_timeout`` limits it.
+    :param durable: Whether a retry goes on with the run of the attempt before: reattaches to it if it is
+        active, and takes it as the result if it has completed. A task that a person clears always starts a
+        new run.
+    :param retry_from_failure: Whether a retry after a failed or cancelled run repairs that very run, from the
+        blocks that did not complete, instead of starting a new one.
+    :param cancel_on_kill: Whether the run is cancelled when the task is killed, cleared, marked, or runs out
+        of time.
+    :param max_unreachable: How long Mage may be out of reach before the task fails; the run is left alone
+        then.
+    :param stall_timeout: How long nothing may change, with no block running, before a run counts as
+        stalled. Of many deferred tasks, each notices it later: by up to half a minute for every 40 of them.
+    :param on_stall: What to do then: ``warn`` in the log and go on waiting, ``fail`` and cancel the run, or
+        ``repair``, which makes Mage's scheduler look into its queue again, without touching any block.
+    :param kwargs: Those of every operator.
+    """
+
+    template_fields: Sequence[str] = (
+        "pipeline_uuid",
+        "variables",
+        "pipeline_schedule_id",
+        "pipeline_schedule_name",
+        "execution_date",
+        "mage_conn_id",
+    )
+    template_fields_renderers: ClassVar[dict[str, str]] = {"variables": "json"}
+    operator_extra_links = (MagePipelineRunLink(),)
+    ui_color = "#e8e0ff"
+
+    def __init__(
+        self,
+        *,
+        pipeline_uuid: str,
+        variables: Mapping[str, Any] | None = None,
+        pipeline_schedule_id: int | str | None = None,
+        pipeline_schedule_name: str = "airflow",
+        execution_date: datetime | str | None = None,
+        mage_conn_id: str = "mage_default",
+        wait_for_completion: bool = True,
+        deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
+        poll_interval: float | timedelta = 10.0,
+        timeout: float | timedelta | None = None,
+        durable: bool = True,
+        retry_from_failure: bool = False,
+        cancel_on_kill: bool = True,
+        max_unreachable: float | timedelta = 600.0,
+        stall_timeout: float | timedelta = 300.0,
+        on_stall: str = "warn",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline_uuid = pipeline_uuid
+        self.variables = variables
+        self.pipeline_schedule_id = pipeline_schedule_id
+        self.pipeline_schedule_name = pipeline_schedule_name
+        self.execution_date = execution_date
+        self.mage_conn_id = mage_conn_id
+        self.wait_for_completion = wait_for_completion
+        self.deferrable = deferrable
+        self.poll_interval = read_seconds(poll_interval, "poll_interval")
+        self.timeout = None if timeout is None else read_seconds(timeout, "timeout")
+        self.durable = durable
+        self.retry_from_failure = retry_from_failure
+        self.cancel_on_kill = cancel_on_kill
+        self.max_unreachable = read_seconds(max_unreachable, "max_unreachable", least=0.0)
+        self.stall_timeout = read_seconds(stall_timeout, "stall_timeout")
+        self.on_stall = on_stall
+        self._request: RunRequest | None = None
+        self._pipeline_run_id: int | None = None
+        self._doubt: Doubt | None = None
+
+    @cached_property
+    def hook(self) -> MageHook:
+        """The connection to Mage."""
+        from airflow_provider_mage.hooks.mage import MageHook
+
+        return MageHook(self.mage_conn_id)
+
+    def execute(self, context: Context) -> int:
+        """Obtain the run that stands for this task, and wait for its end."""
+        if self.on_stall not in ON_STALL:
+            raise ValueError(f"`on_stall` must be one of {', '.join(ON_STALL)}, not {self.on_stall!r}.")
+        client = self.hook.client
+        self._request = self._make_request(context, client)
+        obtained = obtain_run(client, self._request, retry_from_failure=self.retry_from_failure)
+        run, self._doubt = obtained.run, obtained.doubt
+        self._pipeline_run_id = run.id
+        url = client.pipeline_run_url(self.pipeline_uuid, run.id)
+        context["ti"].xcom_push(key=PIPELINE_RUN_ID, value=run.id)
+        context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
+        self.log.info("Run %s of pipeline %s: %s", run.id, self.pipeline_uuid, url)
+        if self.wait_for_completion:
+            deadline = None if self.timeout is None else time.time() + self.timeout
+            if self.deferrable and not run.status.is_terminal:
+                self._defer(run, deadline)
+            self._wait(run.id, deadline)
+        return run.id
+
+    def execute_complete(
+        self,
+        context: Context,  # noqa: ARG002
+        event: Any = None,
+        deadline: float | None = None,
+        doubt: dict[str, Any] | None = None,
+    ) -> int:
+        """
+        Go on after the trigger has waited.
+
+        :param context: The task's context.
+        :param event: The trigger's event.
+        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
+        :param doubt: Where twins of the run might be when the trigger began to wait.
+        :return: The run's id.
+        """
+        self._doubt = Doubt(**doubt) if doubt else None
+        self._pipeline_run_id, failure = read_event(event, "pipeline_run_id")
+        if isinstance(failure, (TimeoutError, StalledError)):
+            self.on_kill()
+        if failure:
+            raise failure
+        client = self.hook.retrying_for(self.max_unreachable).client
+        run = client.get_pipeline_run(self._pipeline_run_id)
+        if not run.status.is_terminal:
+            self.log.info("Run %s was over, and is %s again: waiting on.", run.id, run.status.value)
+            self._defer(run, deadline)
+        self._judge(run, client)
+        return run.id
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Cancel the run if the deferral took too long, of which Airflow tells us in no other way."""
+        if is_deferral_timeout(next_method, next_kwargs):
+            self.on_kill()
+        return super().resume_execution(next_method, next_kwargs, context)
+
+    def on_kill(self) -> None:
+        """Cancel the run, also one that was asked for but not answered yet."""
+        if not self.cancel_on_kill:
+            return
+        try:
+            client = self.hook.retrying_for(KILL_PATIENCE).client
+            for pipeline_run_id in self._runs_to_cancel(client):
+                cancel_run(client, pipeline_run_id)
+            if self._pipeline_run_id is not None and self._doubt is not None:
+                look_again(client, self._pipeline_run_id, self._doubt)
+        except Exception as error:  # noqa: BLE001  whatever it is, it must not hide why the task was killed
+            self.log.warning("The task's run could not be looked for, so it may still be running. %s", error)
+
+    def _runs_to_cancel(self, client: MageClient) -> list[int]:
+        if self._pipeline_run_id is not None:
+            return [self._pipeline_run_id]
+        if self._request is not None:
+            return [run.id for run in runs_left_behind(client, self._request, patience=KILL_PATIENCE)]
+        # Resumed only to be killed: this instance has never seen its run.
+        ti = get_current_context()["ti"]
+        pipeline_run_id = ti.xcom_pull(task_ids=ti.task_id, key=PIPELINE_RUN_ID, map_indexes=ti.map_index)
+        return [] if pipeline_run_id is None else [int(pipeline_run_id)]
+
+    def _make_request(self, context: Context, client: MageClient) -> RunRequest:
+        attempt = TaskAttempt.from_context(context, retries=self.retries or 0, is_durable=self.durable)
+        variables = run_variables(
+            self.variables,
+            attempt,
+            interval_start=context.get("data_interval_start"),
+            interval_end=context.get("data_interval_end"),
+        )
+        execution_date = read_datetime(self.execution_date, "execution_date")
+        schedule = schedule_for(
+            client,
+            self.pipeline_uuid,
+            pipeline_schedule_id=read_id(self.pipeline_schedule_id, "pipeline_schedule_id"),
+            name=self.pipeline_schedule_name,
+        )
+        return RunRequest(schedule.id, attempt, variables, execution_date)
+
+    def _defer(self, run: PipelineRun, deadline: float | None) -> None:
+        from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
+
+        doubt = asdict(self._doubt) if self._doubt else None
+        self.defer(
+            trigger=MagePipelineRunTrigger(
+                self.mage_conn_id,
+                run.id,
+                self.poll_interval,
+                deadline=deadline,
+                max_unreachable=self.max_unreachable,
+                stall_timeout=self.stall_timeout,
+                on_stall=self.on_stall,
+                cancel_on_kill=self.cancel_on_kill,
+                created_after=run.created_at.timestamp() if run.created_at else None,
+                doubt=doubt,
+            ),
+            method_name="execute_complete",
+            kwargs={"deadline": deadline, "doubt": doubt},
+            # Airflow 3.3 enforces a deferred task's execution_timeout only if it is told so here (observed).
+            timeout=self.execution_timeout,
+        )
+
+    def _wait(self, pipeline_run_id: int, deadline: float | None) -> None:
+        rules = WaitRules(
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            max_unreachable=self.max_unreachable,
+            stall_timeout=self.stall_timeout,
+        )
+        client = self.hook.retrying_for(0.0).client
+        on_stall = partial(handle_stall, client, seconds=self.stall_timeout, reaction=self.on_stall)
+        on_doubt = partial(look_again, self.hook.retrying_for(LOOK_PATIENCE).client)
+        watch = RunWatch(pipeline_run_id, rules, doubt=self._doubt)
+        try:
+            run = wait_for_run(client, watch, on_stall=on_stall, on_doubt=on_doubt)
+        except (TimeoutError, StalledError):
+            self.on_kill()
+            raise
+        self._judge(run, client)
+
+    def _judge(self, run: PipelineRun, client: MageClient) -> None:
+        failure = failure_of(run, client.pipeline_run_url(self.pipeline_uuid, run.id))
+        if failure:
+            raise failure
+        self.log.info("%s completed.", run.name)
+
+
+class MageCancelPipelineRunOperator(BaseOperator):
+    """
+    Cancels a Mage pipeline run, and succeeds if the run is over afterwards, however it ended.
+
+    :param pipeline_run_id: The run. (templated)
+    :param mage_conn_id: The Airflow connection. (templated)
+    :param kwargs: Those of every operator.
+    """
+
+    template_fields: Sequence[str] = ("pipeline_run_id", "mage_conn_id")
+    ui_color = "#e8e0ff"
+
+    def __init__(
+        self, pipeline_run_id: int | str, *, mage_conn_id: str = "mage_default", **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline_run_id = pipeline_run_id
+        self.mage_conn_id = mage_conn_id
+
+    def execute(self, context: Context) -> int:  # noqa: ARG002
+        """Cancel the run and see that it is over."""
+        from airflow_provider_mage.hooks.mage import MageHook
+
+        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
+        client = MageHook(self.mage_conn_id).client
+        client.get_pipeline_run(
+            pipeline_run_id, short=True
+        )  # a run that does not exist is an error, not a success
+        if not cancel_run(client, pipeline_run_id):
+            raise MageError(
+                f"Run {pipeline_run_id} could not be cancelled, so it may still be running: "
+                "see the warning above."
+            )
+        return pipeline_run_id

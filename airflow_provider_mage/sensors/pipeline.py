@@ -1,0 +1,123 @@
+"""A sensor that waits for a pipeline run."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.arguments import require_id
+from airflow_provider_mage.links import PIPELINE_RUN_URL, MagePipelineRunLink
+from airflow_provider_mage.runs.outcome import failure_of
+from airflow_provider_mage.runs.watch import describe
+from airflow_provider_mage.sensors.deferrable import DeferrableSensor
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_mage.hooks.mage import MageHook
+
+
+class MagePipelineRunSensor(DeferrableSensor):
+    """
+    Waits until a pipeline run is over, and succeeds only if Mage says ``completed``.
+
+    A Mage that cannot be reached for a while is not a failed run: the sensor says so in its log and looks
+    again, for as long as its ``timeout`` allows. ``soft_fail`` skips the task when that time is over,
+    ``never_fail`` on any failure, in every mode alike.
+
+    :param pipeline_run_id: The run, for instance from the XCom of a
+        :class:`~airflow_provider_mage.operators.pipeline.MageTriggerPipelineOperator`. (templated)
+    :param mage_conn_id: The Airflow connection. (templated)
+    :param kwargs: ``deferrable``, as in :class:`~airflow_provider_mage.sensors.deferrable.DeferrableSensor`,
+        and those of every sensor.
+    """
+
+    template_fields: Sequence[str] = ("pipeline_run_id", "mage_conn_id")
+    operator_extra_links = (MagePipelineRunLink(),)
+    ui_color = "#e8e0ff"
+
+    def __init__(
+        self,
+        pipeline_run_id: int | str,
+        *,
+        mage_conn_id: str = "mage_default",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.pipeline_run_id = pipeline_run_id
+        self.mage_conn_id = mage_conn_id
+        self._created_at: datetime | None = None
+
+    @cached_property
+    def hook(self) -> MageHook:
+        """The connection to Mage."""
+        from airflow_provider_mage.hooks.mage import MageHook
+
+        return MageHook(self.mage_conn_id)
+
+    @cached_property
+    def _poking_hook(self) -> MageHook:
+        """The same, for requests that the next poke repeats."""
+        return self.hook.retrying_for(0.0)
+
+    def poke(self, context: Context) -> bool:
+        """Look at the run once."""
+        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
+        try:
+            return self._look(context, pipeline_run_id, self._poking_hook)
+        except MageError as error:
+            if not error.may_pass:
+                raise
+            self.log.warning("The run cannot be read, which says nothing about it. %s", error)
+            return False
+
+    def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
+        """
+        Go on after the trigger has waited.
+
+        :param context: The task's context.
+        :param event: The trigger's event.
+        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
+        """
+        with self._skipping():
+            pipeline_run_id = self._read_event(event, "pipeline_run_id")
+            is_over = self._look(context, pipeline_run_id, self.hook)
+        if not is_over:
+            self._defer(deadline)
+
+    def _look(self, context: Context, pipeline_run_id: int, hook: MageHook) -> bool:
+        run = hook.client.get_pipeline_run(pipeline_run_id)
+        self._created_at = run.created_at
+        url = hook.client.pipeline_run_url(run.pipeline_uuid, run.id)
+        context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
+        if not run.status.is_terminal:
+            self.log.info("%s: %s", describe(run), url)
+            return False
+        failure = failure_of(run, url)
+        if failure:
+            raise failure
+        self.log.info("%s completed.", run.name)
+        return True
+
+    def _defer(self, deadline: float | None) -> None:
+        from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
+
+        self.defer(
+            trigger=MagePipelineRunTrigger(
+                self.mage_conn_id,
+                require_id(self.pipeline_run_id, "pipeline_run_id"),
+                float(self.poke_interval),
+                deadline=deadline,
+                # As in poke mode, only the sensor's own time-out ends a wait for a Mage that is out of reach.
+                max_unreachable=float(self.timeout),
+                cancel_on_kill=False,
+                created_after=self._created_at.timestamp() if self._created_at else None,
+            ),
+            method_name="execute_complete",
+            kwargs={"deadline": deadline},
+            timeout=self.execution_timeout,
+        )
