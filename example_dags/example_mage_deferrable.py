@@ -1,0 +1,15 @@
+"""Run a Mage pipeline while the triggerer waits for it, so that the wait takes up no worker."""
+
+from datetime import datetime
+
+from airflow.providers.common.compat.sdk import DAG
+
+from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
+
+with DAG("example_mage_deferrable", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+    MageTriggerPipelineOperator(
+        task_id="run_daily_orders",
+        pipeline_uuid="daily_orders",
+        deferrable=True,
+        poll_interval=5,
+    )
