@@ -1,0 +1,492 @@
+"""A real Airflow on loopback, for tests and the demo: scheduler, executor, triggerer and the rest.
+
+It is the Airflow of the environment that this module runs in, 2.11 or 3, with a home and a database of its
+own.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import shutil
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from contextlib import closing
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import psutil
+import requests
+
+from guard import GuardedProcess
+from isolation import LOOPBACK, REPOSITORY, bare_environment, free_ports, wait_until
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+EXAMPLE_DAGS = REPOSITORY / "example_dags"
+CONFIG = REPOSITORY / "dev" / "airflow_config"
+AIRFLOW_VERSION = version("apache-airflow")
+AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
+COMPONENTS = (
+    ("api-server", "scheduler", "dag-processor", "triggerer")
+    if AIRFLOW_3
+    else ("webserver", "scheduler", "triggerer")
+)
+START_SECONDS = 180
+REQUEST_SECONDS = 180
+"""Longer than SQLite waits for a lock, so that a slow answer is not taken for none."""
+FINISHED = {"success", "failed"}
+
+
+class AirflowServer:
+    """
+    An Airflow that lives as long as its ``with`` block, and never longer than this process.
+
+    Nobody has to log in: everyone who reaches its loopback port is an administrator.
+
+    :param dags: directories that are copied into its DAGs folder
+    :param logging_level: Airflow's own
+    :param env: more environment variables, such as ``AIRFLOW__...`` settings and ``AIRFLOW_CONN_...``
+    :param port: of the API server or web server; 0 takes a free one
+    """
+
+    def __init__(
+        self,
+        *,
+        dags: Sequence[Path] = (EXAMPLE_DAGS,),
+        logging_level: str = "INFO",
+        env: Mapping[str, str] | None = None,
+        port: int = 0,
+    ) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="airflow-server-"))
+        self.log_dir = self.directory / "logs"
+        self.database = self.directory / "airflow.db"
+        self._processes: dict[str, GuardedProcess] = {}
+        self._session = requests.Session()
+        for source in dags:
+            shutil.copytree(source, self.directory / "dags" / source.name)
+        shutil.copytree(CONFIG, self.directory / "config")
+        own_port, log_port, trigger_log_port = free_ports(3)
+        self.url = f"http://{LOOPBACK}:{port or own_port}"
+        self._bin = Path(sys.prefix) / "bin"
+        self._env = {
+            **bare_environment(home=self.directory, bin_dir=self._bin),
+            "AIRFLOW_HOME": str(self.directory),
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.directory / "dags"),
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__PARALLELISM": "8",
+            "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
+            # five processes write to one SQLite file: wait for one another
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?timeout=60",
+            "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.log_dir),
+            "AIRFLOW__LOGGING__LOGGING_LEVEL": logging_level,
+            "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
+            "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            **(self._settings_of_3() if AIRFLOW_3 else self._settings_of_2()),
+            **(env or {}),
+        }
+
+    def _settings_of_3(self) -> dict[str, str]:
+        return {
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__HOST": LOOPBACK,
+            "AIRFLOW__API__PORT": self.url.rpartition(":")[2],
+            "AIRFLOW__API__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__API__WORKERS": "1",
+            "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+            # A task's supervisor notices its end up to this late (default: 5 s). Whoever is due again before
+            # that, a sensor or a trigger that fired, is failed by the scheduler: apache/airflow#71172, #72716
+            "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
+        }
+
+    def _settings_of_2(self) -> dict[str, str]:
+        (self.directory / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\n")
+        return {
+            "AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
+            "AIRFLOW__WEBSERVER__BASE_URL": self.url,
+            "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_hex(32),
+            "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": LOOPBACK,
+            "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": self.url.rpartition(":")[2],
+            "AIRFLOW__WEBSERVER__WORKERS": "1",
+            # the LocalExecutor on SQLite, as Airflow 3 allows it; the alternative runs one task at a time
+            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
+        }
+
+    def __enter__(self) -> Self:
+        try:
+            self.start()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def start(self) -> None:
+        """Make the database, start every component and return when all are healthy."""
+        self.cli("db", "migrate")
+        for component in COMPONENTS:
+            self.start_component(component)
+        wait_until(self._is_healthy, what="healthy Airflow", timeout=START_SECONDS, interval=0.5)
+
+    def start_component(self, component: str) -> None:
+        """
+        Start one of `COMPONENTS`.
+
+        :param component: its name, an ``airflow`` subcommand
+        """
+        self._processes[component] = GuardedProcess(
+            [str(self._bin / "airflow"), component],
+            env=self._env,
+            cwd=self.directory,
+            log_path=self.component_log(component),
+            remove=[self.directory],
+        )
+
+    def restart_component(self, component: str, *, kill: bool = False) -> None:
+        """
+        End one of `COMPONENTS` and start it again.
+
+        :param component: its name
+        :param kill: with ``kill -9`` instead of SIGTERM
+        """
+        process = self._processes[component]
+        (process.kill if kill else process.stop)()
+        self.start_component(component)
+
+    def component_log(self, component: str) -> Path:
+        """
+        The file with a component's own output.
+
+        :param component: its name
+        :return: its path
+        """
+        return self.directory / f"{component}.log"
+
+    def close(self) -> None:
+        """End all components and remove everything."""
+        for process in self._processes.values():
+            process.kill()
+        self._session.close()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def cli(self, *arguments: str) -> str:
+        """
+        Run the ``airflow`` command against this Airflow.
+
+        :param arguments: its arguments
+        :return: what it printed
+        :raises RuntimeError: when it failed
+        """
+        done = subprocess.run(
+            [str(self._bin / "airflow"), *arguments],
+            env={**self._env, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"},  # it logs to stdout
+            cwd=self.directory,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode:
+            raise RuntimeError(
+                f"airflow {' '.join(arguments)}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+            )
+        return done.stdout
+
+    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """
+        Ask the REST API something.
+
+        :param method: HTTP method
+        :param path: below ``/api/v2`` or, on Airflow 2, ``/api/v1``
+        :param body: sent as JSON
+        :return: the answer
+        :raises requests.HTTPError: when it is not a good one
+        """
+        if AIRFLOW_3 and "Authorization" not in self._session.headers:
+            token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
+            self._session.headers["Authorization"] = f"Bearer {token}"
+        answer = self._session.request(
+            method,
+            f"{self.url}/api/{'v2' if AIRFLOW_3 else 'v1'}{path}",
+            json=body,
+            timeout=REQUEST_SECONDS,
+        )
+        if not answer.ok:
+            raise requests.HTTPError(
+                f"{method} {path}: {answer.status_code} {answer.text[:500]}", response=answer
+            )
+        return answer.json() if answer.content else None
+
+    def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
+        """
+        Store a connection.
+
+        :param connection_id: its id
+        :param conn_type: its type
+        :param fields: ``host``, ``port``, ``login``, ``password``, ``schema``, and ``extra`` as a dict
+        """
+        extra = {"extra": json.dumps(fields.pop("extra"))} if "extra" in fields else {}
+        self.request(
+            "POST",
+            "/connections",
+            {"connection_id": connection_id, "conn_type": conn_type, **fields, **extra},
+        )
+
+    def trigger_dag(
+        self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None
+    ) -> str:
+        """
+        Start a DAG run, as soon as the DAG is there.
+
+        :param dag_id: the DAG
+        :param conf: its configuration
+        :param run_id: its id; default: Airflow's choice
+        :return: its id
+        """
+        wait_until(lambda: self._has_dag(dag_id), what=f"DAG {dag_id}", timeout=START_SECONDS, interval=0.5)
+        body: dict[str, Any] = {"conf": dict(conf or {})}
+        if run_id:
+            body["dag_run_id"] = run_id
+        if AIRFLOW_3:
+            body["logical_date"] = None
+        return str(self.request("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+
+    def wait_dag_run(self, dag_id: str, run_id: str, timeout: float = 120) -> str:
+        """
+        Wait until a DAG run is over.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param timeout: seconds
+        :return: "success" or "failed"
+        """
+
+        def final_state() -> str | None:
+            state: str = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
+            return state if state in FINISHED else None
+
+        return str(wait_until(final_state, what=f"end of {dag_id}", timeout=timeout, interval=0.5))
+
+    def wait_task(self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 120) -> str:
+        """
+        Wait until a task is in one of some states.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :param states: what is waited for, such as "running", "deferred", "failed"
+        :param timeout: seconds
+        :return: the state it is in
+        """
+
+        def wanted_state() -> str | None:
+            state = self.task_states(dag_id, run_id).get(task_id)
+            return state if state in states else None
+
+        return str(wait_until(wanted_state, what=f"{task_id} in {states}", timeout=timeout))
+
+    def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
+        """
+        The task instances of a run, as the REST API shows them.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :return: the JSON objects: ``task_id``, ``map_index``, ``state``, ``try_number``, ``pid``, …
+        """
+        found: list[dict[str, Any]] = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances")[
+            "task_instances"
+        ]
+        return found
+
+    def task_states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """
+        The state of every task of a run.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :return: state by task id, of mapped tasks by ``task_id[map_index]``
+        """
+        return {
+            row["task_id"] if row["map_index"] < 0 else f"{row['task_id']}[{row['map_index']}]": row["state"]
+            for row in self.task_instances(dag_id, run_id)
+        }
+
+    def count_states(self, dag_id: str, run_id: str, task_id: str) -> Counter[str]:
+        """
+        How many instances of a mapped task are in which state: read in one go, and not page by page.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :return: their number by state
+        """
+        rows = "SELECT state FROM task_instance WHERE (dag_id, run_id, task_id) = (?, ?, ?)"
+        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=60)) as connection:
+            return Counter(state for (state,) in connection.execute(rows, (dag_id, run_id, task_id)))
+
+    def task_log(
+        self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
+    ) -> str:
+        """
+        A task's log, from its file: on Airflow 3 one JSON object a line.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :param try_number: which attempt
+        :param map_index: of a mapped task
+        :return: its text, the triggerer's part last
+        """
+        directory = self.log_dir / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        if map_index >= 0:
+            directory /= f"map_index={map_index}"
+        parts = sorted(directory.glob(f"attempt={try_number}.log*"))
+        return "".join(part.read_text() for part in parts)
+
+    def xcoms(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
+        """
+        What a task has pushed.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :param map_index: of a mapped task
+        :return: value by key
+        """
+        entries = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/xcomEntries"
+        which = f"map_index={map_index}"
+        keys = [row["key"] for row in self.request("GET", f"{entries}?{which}")["xcom_entries"]]
+        as_json = f"{which}&stringify=false"
+        return {key: self.request("GET", f"{entries}/{key}?{as_json}")["value"] for key in keys}
+
+    def extra_links(self, dag_id: str, run_id: str, task_id: str) -> dict[str, str | None]:
+        """
+        The links that the UI shows for a task.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :return: URL by name
+        """
+        links: dict[str, Any] = self.request(
+            "GET", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/links"
+        )
+        return links["extra_links"] if AIRFLOW_3 else links
+
+    def clear_task(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """
+        Clear a task, as a person does in the UI: it runs again.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        """
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.request("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
+    def mark_task(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
+        """
+        Mark a task, as a person does in the UI.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :param state: "failed" or "success"
+        """
+        body = {"new_state": state} if AIRFLOW_3 else {"new_state": state, "dry_run": False}
+        self.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}", body)
+
+    def task_processes(self, dag_id: str, run_id: str, task_id: str) -> list[psutil.Process]:
+        """
+        The processes that a running task lives in.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :return: the process that executes the operator, then its supervisor, up to the executor's worker
+        """
+        row = next(row for row in self.task_instances(dag_id, run_id) if row["task_id"] == task_id)
+        executor = self._processes["scheduler"].processes()
+        task = psutil.Process(row["pid"])
+        return [task, *(process for process in task.parents() if process in executor[1:])]
+
+    def _has_dag(self, dag_id: str) -> bool:
+        """
+        Whether the DAG has been parsed.
+
+        :param dag_id: the DAG
+        :return: true if so, false if not yet
+        :raises RuntimeError: when a DAG file cannot be imported
+        """
+        if any(row["dag_id"] == dag_id for row in self.request("GET", "/dags?limit=100")["dags"]):
+            return True
+        if errors := self.request("GET", "/importErrors")["import_errors"]:
+            raise RuntimeError("\n".join(error["stack_trace"] for error in errors))
+        return False
+
+    def _is_healthy(self) -> bool:
+        """
+        Whether all components say that they are well.
+
+        :return: true if so, false if not yet
+        :raises RuntimeError: when one of them has died
+        """
+        for component, process in self._processes.items():
+            if not process.is_running:
+                log = self.component_log(component).read_text(errors="replace")
+                raise RuntimeError(f"Airflow's {component} did not start:\n{log[-3000:]}")
+        try:
+            health = self.request("GET", "/monitor/health" if AIRFLOW_3 else "/health")
+        except requests.RequestException:
+            return False
+        needed = {"metadatabase", "scheduler", "triggerer"} | ({"dag_processor"} if AIRFLOW_3 else set())
+        return all(health[component]["status"] == "healthy" for component in needed)
+
+
+def readable(log: str) -> list[str]:
+    """
+    A task's log as a person reads it in the UI: Airflow 3 writes one JSON object a line.
+
+    :param log: what `AirflowServer.task_log` returned
+    :return: its lines, without those of level DEBUG and the marks of folded parts; of an exception on Airflow
+        3 only its type and text
+    """
+    noise = (" DEBUG - ", "::group::", "::endgroup::")
+    lines: list[str] = []
+    for line in log.splitlines():
+        if not line.startswith("{"):
+            lines.append(line)
+            continue
+        record = json.loads(line)
+        if record.get("level") == "debug":
+            continue
+        lines.extend(f"{record.get('level', '')}: {record.get('event', '')}".splitlines())
+        for error in record.get("error_detail", []):
+            lines.extend(f"{error['exc_type']}: {error['exc_value']}".splitlines())
+    return [line for line in lines if not any(mark in line for mark in noise)]
