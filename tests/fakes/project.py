@@ -1,0 +1,366 @@
+"""What a Mage server remembers, and what its scheduler does with it.
+
+All of it was observed on mage-ai 0.9.80 with SQLite, and tests/contract compares it with a real server.
+"""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+ACTIVE = ("initial", "running")
+REPO_PATH = "/srv/project"
+UNFINISHED_BLOCK = ("initial", "queued", "running")
+
+
+def utc_now() -> datetime:
+    """Now, in UTC and without a zone, as Mage keeps its dates on SQLite."""
+    return datetime.now(timezone.utc).replace(tzinfo=None)
+
+
+@dataclass
+class Pipeline:
+    """
+    A pipeline whose blocks run one after the other.
+
+    :param fails_at: The block that raises ``error``: always, or the first ``fails_times`` times in each run.
+    :param stalls_at: The block that stays ``queued`` for ever, as 1-2 % of them do on an idle server.
+    :param polls_to_finish: With which look at it a run is over; None leaves that to explicit steps.
+    """
+
+    uuid: str
+    blocks: tuple[str, ...]
+    created_at: datetime
+    fails_at: str | None = None
+    error: BaseException = field(default_factory=lambda: ValueError("the block failed"))
+    fails_times: int | None = None
+    stalls_at: str | None = None
+    polls_to_finish: int | None = None
+
+
+@dataclass
+class PipelineSchedule:
+    """What starts the runs of one pipeline."""
+
+    id: int
+    name: str
+    pipeline_uuid: str
+    created_at: datetime
+    updated_at: datetime
+    status: str = "inactive"
+    schedule_type: str | None = None
+    schedule_interval: str | None = None
+    description: str | None = None
+    settings: Any = None
+    sla: int | None = None
+    start_time: str | None = None
+    variables: Any = None
+    last_enabled_at: datetime | None = None
+    global_data_product_uuid: str | None = None
+    repo_path: str = REPO_PATH
+    token: str = field(default_factory=lambda: uuid.uuid4().hex)
+
+
+@dataclass
+class BlockRun:
+    """One block of one run; ``executions`` counts how often it was really begun."""
+
+    id: int
+    pipeline_run_id: int
+    block_uuid: str
+    created_at: datetime
+    updated_at: datetime
+    status: str = "initial"
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    metrics: dict[str, Any] | None = None
+    executions: int = 0
+
+
+@dataclass
+class PipelineRun:
+    """One run; ``pipeline_schedule_id`` becomes None when its schedule is deleted."""
+
+    id: int
+    pipeline_schedule_id: int | None
+    pipeline_uuid: str
+    execution_date: datetime
+    variables: dict[str, Any]
+    created_at: datetime
+    updated_at: datetime
+    event_variables: Any = None
+    backfill_id: int | None = None
+    status: str = "initial"
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    block_runs: list[BlockRun] = field(default_factory=list)
+    polls: int = 0
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it is not over."""
+        return self.status in ACTIVE
+
+
+class Project:
+    """
+    A Mage project and its scheduler, which acts only when told to: no thread, no sleeping.
+
+    :param clock: The time, in UTC and without a zone.
+    """
+
+    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+        self.clock = clock
+        self.pipelines: dict[str, Pipeline] = {}
+        self.pipeline_schedules: dict[int, PipelineSchedule] = {}
+        self.pipeline_runs: dict[int, PipelineRun] = {}
+        self.is_scheduler_running = True
+
+    # Rows
+
+    def add_pipeline_schedule(self, pipeline_uuid: str, name: str, **columns: Any) -> PipelineSchedule:
+        """Store a new schedule."""
+        now = self.clock()
+        schedule = PipelineSchedule(
+            _next_id(self.pipeline_schedules), name, pipeline_uuid, _seconds(now), _seconds(now)
+        )
+        self.pipeline_schedules[schedule.id] = schedule
+        self.change_pipeline_schedule(schedule, **columns)
+        return schedule
+
+    def change_pipeline_schedule(self, schedule: PipelineSchedule, **columns: Any) -> None:
+        """Change columns of a schedule; what is no column is ignored."""
+        if columns.get("status") == "active" and schedule.status != "active":
+            schedule.last_enabled_at = self.clock()
+        for name, value in columns.items():
+            if hasattr(schedule, name):
+                setattr(schedule, name, value)
+        schedule.updated_at = _seconds(self.clock())
+
+    def delete_pipeline_schedule(self, schedule: PipelineSchedule) -> None:
+        """Delete a schedule; its runs lose it, and with it their place in every list."""
+        del self.pipeline_schedules[schedule.id]
+        for run in self.pipeline_runs.values():
+            if run.pipeline_schedule_id == schedule.id:
+                run.pipeline_schedule_id = None
+
+    def add_pipeline_run(
+        self,
+        schedule: PipelineSchedule,
+        variables: dict[str, Any],
+        *,
+        execution_date: datetime | None = None,
+        event_variables: Any = None,
+        backfill_id: int | None = None,
+    ) -> PipelineRun:
+        """Store a new run, ``initial`` until the scheduler picks it up."""
+        now = self.clock()
+        date = execution_date or now
+        partition = f"{schedule.id}/{date:%Y%m%dT%H%M%S_%f}"
+        run = PipelineRun(
+            id=_next_id(self.pipeline_runs),
+            pipeline_schedule_id=schedule.id,
+            pipeline_uuid=schedule.pipeline_uuid,
+            execution_date=date,
+            variables={**variables, "execution_partition": partition},
+            created_at=_seconds(now),
+            updated_at=_seconds(now),
+            event_variables=event_variables,
+            backfill_id=backfill_id,
+        )
+        self.pipeline_runs[run.id] = run
+        return run
+
+    # What the API can do to a run
+
+    def cancel(self, run: PipelineRun) -> None:
+        """Cancel a run and its unfinished blocks; nothing happens to one that is over."""
+        if not run.is_active:
+            return
+        self._change(run, status="cancelled")
+        self._cancel_unfinished_blocks(run)
+
+    def retry(self, run: PipelineRun, from_block_uuid: str | None = None) -> None:
+        """
+        Set a run going again (``pipeline_run_action: retry_blocks``).
+
+        Blocks that did not complete are set back to ``initial``, or one block and all after it. Their dates
+        and ``metrics`` stay, so that a block which then completes still shows its old error, and the run
+        keeps ``completed_at``. A run that has no blocks yet simply completes, although nothing was run.
+        """
+        if from_block_uuid is not None:
+            names = [block.block_uuid for block in run.block_runs]
+            first = names.index(from_block_uuid) if from_block_uuid in names else len(names)
+            blocks = run.block_runs[first:]
+        elif run.status == "completed":
+            blocks = []
+        else:
+            blocks = [block for block in run.block_runs if block.status != "completed"]
+        for block in blocks:
+            self._change(block, status="initial")
+        self._change(run, status="running")
+        run.polls = 0
+
+    # The scheduler
+
+    def tick(self, run: PipelineRun) -> bool:
+        """
+        Let the scheduler and its workers take one step with a run.
+
+        :return: Whether anything changed: not without a scheduler, an active schedule, or a block that moves.
+        """
+        schedule = self.pipeline_schedules.get(run.pipeline_schedule_id or 0)
+        if not self.is_scheduler_running or not run.is_active or schedule is None:
+            return False
+        if run.status == "initial":
+            if schedule.status != "active":
+                return False
+            self._start(run)
+            return True
+        block = next((block for block in run.block_runs if block.status != "completed"), None)
+        if block is None:
+            self._change(run, status="completed", completed_at=self.clock())
+        elif block.status == "failed":
+            self._change(run, status="failed")
+            self._cancel_unfinished_blocks(run)
+        else:
+            return self._move(block, self.pipelines[run.pipeline_uuid])
+        return True
+
+    def look(self, run: PipelineRun) -> None:
+        """Count one look at a run, and let it take the steps that are due by then."""
+        due = self.pipelines[run.pipeline_uuid].polls_to_finish
+        if due is None or not run.is_active:
+            return
+        run.polls += 1
+        if run.polls >= due:
+            while run.is_active and self.tick(run):
+                pass
+        elif not self._is_at_its_end(run):
+            self.tick(run)
+
+    def finish(self, run: PipelineRun, status: str = "completed", error: BaseException | None = None) -> None:
+        """
+        End a run now, whatever its pipeline and schedule would do.
+
+        :param status: ``completed``, ``cancelled``, or ``failed``: then its first unfinished block raises
+            ``error``.
+        """
+        if status == "cancelled":
+            self.cancel(run)
+            return
+        if not run.block_runs:
+            self._start(run)
+        for block in run.block_runs:
+            if block.status == "completed":
+                continue
+            if block.status != "running":
+                self._begin(block)
+            if status == "failed":
+                self._fail(block, error or self.pipelines[run.pipeline_uuid].error)
+                break
+            self._complete(block)
+        self._change(run, status=status, completed_at=self.clock() if status == "completed" else None)
+        self._cancel_unfinished_blocks(run)
+
+    def executions(self, run: PipelineRun) -> dict[str, int]:
+        """Return how often each block of a run was begun."""
+        return {block.block_uuid: block.executions for block in run.block_runs}
+
+    def _start(self, run: PipelineRun) -> None:
+        now = self.clock()
+        self._change(run, status="running", started_at=now)
+        first = _next_id(block.id for other in self.pipeline_runs.values() for block in other.block_runs)
+        run.block_runs = [
+            BlockRun(first + number, run.id, block_uuid, _seconds(now), _seconds(now))
+            for number, block_uuid in enumerate(self.pipelines[run.pipeline_uuid].blocks)
+        ]
+
+    def _move(self, block: BlockRun, pipeline: Pipeline) -> bool:
+        if block.status == "initial":
+            self._change(block, status="queued")
+        elif block.status == "queued":
+            if pipeline.stalls_at == block.block_uuid:
+                return False
+            self._begin(block)
+        elif block.status == "running":
+            fails = pipeline.fails_at == block.block_uuid
+            if fails and (pipeline.fails_times is None or block.executions <= pipeline.fails_times):
+                self._fail(block, pipeline.error)
+            else:
+                self._complete(block)
+        else:
+            return False
+        return True
+
+    def _is_at_its_end(self, run: PipelineRun) -> bool:
+        states = {block.status for block in run.block_runs}
+        return run.status == "running" and ("failed" in states or states <= {"completed"})
+
+    def _begin(self, block: BlockRun) -> None:
+        block.executions += 1
+        self._change(block, status="running", started_at=self.clock())
+
+    def _complete(self, block: BlockRun) -> None:
+        # A metrics that an earlier execution left stays.
+        self._change(
+            block,
+            status="completed",
+            completed_at=self.clock(),
+            metrics={} if block.metrics is None else block.metrics,
+        )
+
+    def _fail(self, block: BlockRun, error: BaseException) -> None:
+        self._change(block, status="failed", metrics={"error": block_error(error, block.block_uuid)})
+
+    def _cancel_unfinished_blocks(self, run: PipelineRun) -> None:
+        for block in run.block_runs:
+            if block.status in UNFINISHED_BLOCK:
+                self._change(block, status="cancelled")
+
+    def _change(self, row: PipelineRun | BlockRun, **columns: Any) -> None:
+        for name, value in columns.items():
+            setattr(row, name, value)
+        row.updated_at = _seconds(self.clock())
+
+
+SERVER_STACK = (
+    '  File "/srv/mage/bin/mage", line 10, in <module>\n    sys.exit(app())\n',
+    '  File "/srv/mage/mage_ai/cli/main.py", line 147, in start\n    start_server(\n',
+    '  File "/srv/mage/mage_ai/server/api/base.py", line 68, in write_error\n    traceback.format_stack()\n',
+)
+"""What Mage puts into ``errors``: its own stack, the same whatever happened."""
+
+
+def block_error(error: BaseException, block_uuid: str) -> dict[str, Any]:
+    """
+    Return ``metrics.error`` of a failed block.
+
+    ``error`` is ``str(exception)`` without its type; ``message`` is the traceback from Mage's executor down
+    to the block, whose source Mage compiles from a string; ``errors`` is the worker's own stack.
+    """
+    return {
+        "error": str(error),
+        "errors": list(SERVER_STACK),
+        "message": (
+            "Traceback (most recent call last):\n"
+            '  File "/srv/mage/mage_ai/data_preparation/executors/block_executor.py", line 647, in execute\n'
+            "    result = __execute_with_retry()\n             ^^^^^^^^^^^^^^^^^^^^^^\n"
+            f'  File "<string>", line 10, in {block_uuid}\n{type(error).__name__}: {error}\n'
+        ),
+    }
+
+
+def _seconds(moment: datetime) -> datetime:
+    """SQLite fills ``created_at`` and ``updated_at``, and knows whole seconds only."""
+    return moment.replace(microsecond=0)
+
+
+def _next_id(rows: Iterable[int]) -> int:
+    """Return the id after the highest one: SQLite gives a deleted one again."""
+    return max(rows, default=0) + 1
