@@ -1,0 +1,104 @@
+"""One real Mage, one real Airflow, and every DAG run once: the tests look at what happened."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from airflow_server import EXAMPLE_DAGS, AirflowServer, readable
+from fakes.mage_cloud import FakeMageCloud
+from fakes.mage_pro import FakeMagePro
+from mage_server import MageServer
+
+HERE = Path(__file__).resolve().parent
+
+DAG_DIRS = [EXAMPLE_DAGS, HERE / "dags"]
+LIFECYCLE_DAGS = HERE / "lifecycle_dags"
+CLUSTER_DAGS = HERE / "cluster_dags"
+TEST_PROJECT = HERE.parent / "mage_project"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents:
+            item.add_marker(pytest.mark.e2e)
+
+
+@pytest.fixture(scope="session")
+def mage() -> Iterator[MageServer]:
+    with MageServer(overlays=[TEST_PROJECT]) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def wrong_password() -> str:
+    return f"wrong-{secrets.token_hex(12)}"
+
+
+@pytest.fixture(scope="session")
+def cloud() -> Iterator[FakeMageCloud]:
+    """A simulated Mage Cloud, whose clusters take two seconds to start and to stop."""
+    with FakeMageCloud(password=f"cloudy-{secrets.token_hex(12)}", delay=2.0) as server:
+        for cluster_id in ("reports", "orders", "staging"):  # those of the examples
+            server.cluster(cluster_id)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def pro() -> Iterator[FakeMagePro]:
+    """A Mage Pro cluster as documented."""
+    with FakeMagePro(password=f"pro-{secrets.token_hex(12)}") as server:
+        server.example_pipelines()
+        server.deployment_statuses = iter(["pending", "completed"])
+        yield server
+
+
+@pytest.fixture(scope="session")
+def env_var_secret() -> str:
+    return f"env-{secrets.token_hex(12)}"
+
+
+@pytest.fixture(scope="session")
+def airflow(
+    mage: MageServer, cloud: FakeMageCloud, pro: FakeMagePro, wrong_password: str, env_var_secret: str
+) -> Iterator[AirflowServer]:
+    # DEBUG: what must not leak must not leak there either
+    with AirflowServer(dags=[*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS], logging_level="DEBUG") as server:
+        server.add_connection("mage_default", "mage", host=mage.url, login=mage.email, password=mage.password)
+        server.add_connection(
+            "mage_wrong_password", "mage", host=mage.url, login=mage.email, password=wrong_password
+        )
+        server.add_connection(
+            "mage_cloud_default",
+            "mage_cloud",
+            host=cloud.url,
+            login=cloud.email,
+            password=cloud.password,
+            extra={"team_id": "team-1"},
+        )
+        server.add_connection("mage_pro", "mage", host=pro.url, login=pro.email, password=pro.password)
+        server.add_connection("orders_api", "http", host="orders.invalid", password=env_var_secret)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def run_ids(airflow: AirflowServer) -> dict[str, str]:
+    """One finished run of every DAG, by DAG id; a file is named for its DAG. They run side by side."""
+    dag_ids = sorted(path.stem for directory in DAG_DIRS for path in directory.glob("*.py"))
+    run_ids = {dag_id: airflow.trigger_dag(dag_id) for dag_id in dag_ids}
+    for dag_id, run_id in run_ids.items():
+        airflow.wait_dag_run(dag_id, run_id, timeout=180)
+    return run_ids
+
+
+@pytest.fixture(scope="session")
+def log(airflow: AirflowServer, run_ids: dict[str, str]):
+    """Return the lines of a task's log, as a person reads them in the UI."""
+
+    def log(dag_id: str, task_id: str) -> list[str]:
+        return readable(airflow.task_log(dag_id, run_ids[dag_id], task_id))
+
+    return log

@@ -1,0 +1,29 @@
+"""The ``airflow`` command, run as a platform engineer runs it."""
+
+import json
+
+import pytest
+
+
+def test_providers_list_shows_the_package(airflow):
+    rows = json.loads(airflow.cli("providers", "list", "--output", "json"))
+
+    assert [row["version"] for row in rows if row["package_name"] == "airflow-provider-mage"] == ["0.1.0"]
+
+
+def test_providers_hooks_shows_both_connection_types(airflow):
+    rows = json.loads(airflow.cli("providers", "hooks", "--output", "json"))
+    ours = {row["connection_type"]: row for row in rows if row["package_name"] == "airflow-provider-mage"}
+
+    assert set(ours) == {"mage", "mage_cloud"}
+    assert {row["hook_name"] for row in ours.values()} == {"Mage", "Mage Cloud"}
+
+
+@pytest.mark.parametrize("conn_type", ["mage", "mage_cloud"])
+def test_connections_add_accepts_the_type(airflow, conn_type):
+    airflow.cli(
+        "connections", "add", f"added_{conn_type}", "--conn-type", conn_type, "--conn-host", "mage.invalid"
+    )
+
+    stored = airflow.request("GET", f"/connections/added_{conn_type}")
+    assert (stored["conn_type"], stored["host"]) == (conn_type, "mage.invalid")

@@ -1,0 +1,149 @@
+"""The example DAGs, exactly as shipped, under a real scheduler and executor, against a real Mage."""
+
+from datetime import datetime, timezone
+
+import pytest
+
+EXPECTED = {
+    "example_mage_cancel": "success",
+    "example_mage_cluster": "success",
+    "example_mage_cluster_env_vars": "success",
+    "example_mage_cluster_group": "success",
+    "example_mage_deferrable": "success",
+    "example_mage_failing_pipeline": "failed",
+    "example_mage_pipeline": "success",
+    "example_mage_pro_deployment": "success",
+    "example_mage_schedule": "success",
+    "example_mage_sensor": "success",
+    "wrong_password": "failed",
+}
+
+
+def moment(text):
+    """Return a time of Airflow's or Mage's; Mage's on SQLite name no zone and are UTC."""
+    read = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    return read if read.tzinfo else read.replace(tzinfo=timezone.utc)
+
+
+def mage_runs(mage, pipeline_uuid, dag_id):
+    """Return the pipeline's runs that a DAG has started."""
+    return [
+        run
+        for run in mage.runs(pipeline_uuid)
+        if (run["variables"] or {}).get("airflow", {}).get("dag_id") == dag_id
+    ]
+
+
+def test_every_dag_is_run(run_ids):
+    assert set(run_ids) == set(EXPECTED)
+
+
+@pytest.mark.parametrize(("dag_id", "state"), EXPECTED.items())
+def test_dag_run_ends_as_it_should(airflow, run_ids, log, dag_id, state):
+    run = airflow.request("GET", f"/dags/{dag_id}/dagRuns/{run_ids[dag_id]}")
+    logs = {task_id: log(dag_id, task_id)[-40:] for task_id in airflow.task_states(dag_id, run_ids[dag_id])}
+    assert run["state"] == state, logs
+
+
+def test_green_task_is_exactly_one_completed_mage_run(mage, airflow, run_ids):
+    [run] = mage_runs(mage, "daily_orders", "example_mage_pipeline")
+    xcoms = airflow.xcoms("example_mage_pipeline", run_ids["example_mage_pipeline"], "run_daily_orders")
+
+    assert run["status"] == "completed"
+    assert xcoms["return_value"] == xcoms["pipeline_run_id"] == run["id"]
+    blocks = {block["block_uuid"]: block["status"] for block in mage.run(run["id"])["block_runs"]}
+    assert blocks == dict.fromkeys(("load_orders", "clean_orders", "export_totals"), "completed")
+
+
+def test_authors_variables_reach_the_blocks(mage):
+    [run] = mage_runs(mage, "daily_orders", "example_mage_pipeline")
+
+    assert run["variables"]["orders"] == 60
+
+
+def test_red_task_is_exactly_one_failed_mage_run(mage):
+    [run] = mage_runs(mage, "broken_orders", "example_mage_failing_pipeline")
+
+    assert run["status"] == "failed"
+
+
+def test_last_lines_of_a_failed_tasks_log_name_the_block_and_quote_its_error(mage, log):
+    [run] = mage_runs(mage, "broken_orders", "example_mage_failing_pipeline")
+    tail = "\n".join(log("example_mage_failing_pipeline", "run_broken_orders")[-15:])
+
+    assert "check_orders" in tail
+    assert "ValueError" in tail
+    assert "orders have a negative amount" in tail
+    assert f"/pipelines/broken_orders/runs/{run['id']}" in tail
+
+
+@pytest.mark.parametrize(
+    ("dag_id", "task_id", "pipeline_uuid"),
+    [
+        ("example_mage_pipeline", "run_daily_orders", "daily_orders"),
+        ("example_mage_deferrable", "run_daily_orders", "daily_orders"),
+        ("example_mage_failing_pipeline", "run_broken_orders", "broken_orders"),
+        ("example_mage_sensor", "wait_for_daily_orders", "daily_orders"),
+    ],
+)
+def test_task_links_to_its_run_in_mage(mage, airflow, run_ids, dag_id, task_id, pipeline_uuid):
+    [run] = mage_runs(mage, pipeline_uuid, dag_id)
+    url = f"{mage.url}/pipelines/{pipeline_uuid}/runs/{run['id']}"
+
+    assert airflow.extra_links(dag_id, run_ids[dag_id], task_id) == {"Mage run": url}
+    assert airflow.xcoms(dag_id, run_ids[dag_id], task_id)["pipeline_run_url"] == url
+
+
+def test_cancelled_run_is_cancelled_in_mage(mage, airflow, run_ids):
+    [run] = mage_runs(mage, "daily_orders", "example_mage_cancel")
+    tasks = airflow.task_instances("example_mage_cancel", run_ids["example_mage_cancel"])
+    [cancel] = [task for task in tasks if task["task_id"] == "cancel_it"]
+    if run["completed_at"] and moment(run["completed_at"]) < moment(cancel["end_date"]):
+        pytest.skip("the run takes four seconds, and had completed before Airflow came to cancel it")
+
+    assert run["status"] == "cancelled"
+
+
+def test_wrong_password_starts_nothing_and_says_so(mage, log):
+    assert mage_runs(mage, "daily_orders", "wrong_password") == []
+    assert "password" in "\n".join(log("wrong_password", "run_daily_orders")[-15:])
+
+
+@pytest.mark.parametrize("cluster_id", ["reports", "orders"])
+def test_cluster_is_up_for_the_pipelines_and_down_afterwards(cloud, run_ids, cluster_id):
+    cluster = cloud.cloud.teams["team-1"][cluster_id]
+
+    assert cluster.history == ["Starting", "Active", "Stopping", "Stopped"]
+
+
+def test_mapped_pipelines_run_on_the_cluster_that_is_up(mage, run_ids):
+    runs = mage_runs(mage, "daily_orders", "example_mage_cluster")
+
+    assert sorted(run["variables"]["orders"] for run in runs) == [20, 30]
+    assert {run["status"] for run in runs} == {"completed"}
+
+
+def test_environment_is_changed_and_the_cluster_restarted(cloud, run_ids, env_var_secret):
+    assert cloud.env("staging") == {
+        "ENV": "prod",
+        "TOKEN": None,  # it comes from elsewhere
+        "DEFAULT_EXECUTOR_TYPE": "k8s",
+        "ORDERS_API_TOKEN": env_var_secret,
+    }
+    assert cloud.cloud.teams["team-1"]["staging"].history == ["Starting", "Active", "Stopping", "Stopped"]
+
+
+def test_commit_is_deployed_a_block_tried_and_the_workspace_resumed(pro, run_ids):
+    [deployment] = pro.deployments
+
+    assert deployment["source"]["version"] == "4f2c1e0"
+    assert deployment["source"]["name"].startswith("Deployed by Airflow: example_mage_pro_deployment / ")
+    [request] = pro.requests_of("POST", "/runs$")
+    assert request.json["run"]["block_uuid"] == "load_orders"
+    assert pro.count("PUT", "/workspaces/dev") == 1
+
+
+def test_schedule_is_on_again(mage, run_ids):
+    rows = mage.request("GET", "/pipelines/daily_orders/pipeline_schedules")["pipeline_schedules"]
+
+    assert [row["status"] for row in rows if row["name"] == "nightly"] == ["active"]

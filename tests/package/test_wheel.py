@@ -1,0 +1,107 @@
+"""The built wheel, as it is installed: what Airflow and an author's import get from it."""
+
+import importlib.metadata
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import airflow
+import jsonschema
+import pytest
+
+import airflow_provider_mage
+from airflow_provider_mage.provider_info import get_provider_info
+
+DISTRIBUTION = importlib.metadata.distribution("airflow-provider-mage")
+FILES = [str(path) for path in DISTRIBUTION.files or []]
+
+
+def run_python(code: str) -> str:
+    """Run code in a fresh interpreter, where nothing is imported yet."""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_tests_see_the_installed_wheel_and_not_the_sources():
+    assert Path(airflow_provider_mage.__file__).is_relative_to(sys.prefix)
+    assert DISTRIBUTION.version == airflow_provider_mage.__version__
+
+
+def test_wheel_holds_the_package_and_nothing_else():
+    assert "airflow_provider_mage/py.typed" in FILES
+    assert {path.split("/")[0] for path in FILES if ".dist-info" not in path} == {"airflow_provider_mage"}
+    assert any(path.endswith("licenses/LICENSE") for path in FILES)
+
+
+def test_entry_point_is_what_airflow_looks_for():
+    [entry_point] = [e for e in DISTRIBUTION.entry_points if e.group == "apache_airflow_provider"]
+
+    assert (entry_point.name, entry_point.load()) == ("provider_info", get_provider_info)
+
+
+def test_provider_info_is_valid_for_this_airflow():
+    schema = Path(airflow.__file__).parent / "provider_info.schema.json"
+
+    jsonschema.validate(get_provider_info(), json.loads(schema.read_text()))
+
+
+def test_everything_that_the_provider_info_names_exists():
+    info = get_provider_info()
+    modules = [
+        module
+        for kind in ("hooks", "operators", "sensors", "triggers")
+        for part in info.get(kind, [])
+        for module in part["python-modules"]
+    ]
+    classes = [*info["extra-links"], *(kind["hook-class-name"] for kind in info["connection-types"])]
+
+    for module in modules:
+        importlib.import_module(module)
+    for path in classes:
+        module, _, name = path.rpartition(".")
+        assert hasattr(importlib.import_module(module), name)
+
+
+def test_discovery_imports_no_airflow():
+    """Airflow imports the provider info while it is itself half imported."""
+    assert (
+        run_python(
+            "import sys, airflow_provider_mage.provider_info as p; p.get_provider_info();"
+            "print([name for name in sys.modules if name.split('.')[0] in ('airflow', 'requests')])"
+        ).strip()
+        == "[]"
+    )
+
+
+API_MODULES = sorted(
+    path.removesuffix(".py").replace("/", ".").removesuffix(".__init__")
+    for path in FILES
+    if path.startswith("airflow_provider_mage/api/") and path.endswith(".py")
+)
+
+
+@pytest.mark.parametrize("module", API_MODULES)
+def test_api_imports_with_airflow_absent(module):
+    run_python(f"import sys; sys.modules['airflow'] = None; import {module}")
+
+
+DAG_MODULES = ["cluster"] + [
+    path.removeprefix("airflow_provider_mage/").removesuffix(".py").replace("/", ".")
+    for path in FILES
+    if path.startswith(("airflow_provider_mage/operators/", "airflow_provider_mage/sensors/"))
+    and path.endswith(".py")
+    and not path.endswith("__init__.py")
+]
+
+
+@pytest.mark.parametrize("module", DAG_MODULES)
+def test_what_a_dag_file_imports_brings_no_http_stack(module):
+    """`requests` would cost every DAG parse on Airflow 3 a quarter of a second."""
+    airflow_itself = "airflow.providers.common.compat.sdk import BaseOperator, BaseSensorOperator, XCom"
+    before, after = run_python(
+        f"import sys; from {airflow_itself}; before = 'requests' in sys.modules;"
+        f"import airflow_provider_mage.{module}; print(before, 'requests' in sys.modules)"
+    ).split()
+    assert before == after

@@ -1,0 +1,71 @@
+import copy
+import pickle
+import re
+
+import pytest
+
+from airflow_provider_mage import api
+from airflow_provider_mage.api import errors
+from airflow_provider_mage.api.errors import (
+    MageAPIError,
+    MageAuthError,
+    MageError,
+    MageNotFoundError,
+    MagePipelineRunFailed,
+    MageTransportError,
+)
+
+EXAMPLES = [
+    MageError("no"),
+    MageTransportError("gone", may_have_arrived=True, temporary=True, retry_after=3.5),
+    MageAPIError("no", code=500, type="odd", reason="because"),
+    MageAuthError("who?", code=401, type="invalid_api_key", reason="Invalid API key."),
+    MageNotFoundError("none", code=404, type="record_not_found", reason="gone"),
+    MagePipelineRunFailed("failed", pipeline_run_id=7, status="failed", failed_blocks=("a", "b")),
+]
+
+
+def all_errors():
+    return [
+        member
+        for member in vars(errors).values()
+        if isinstance(member, type) and issubclass(member, Exception)
+    ]
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])  # noqa: S301
+def test_errors_survive_the_way_to_another_process(error, travel):
+    arrived = travel(error)
+
+    assert type(arrived) is type(error)
+    assert (str(arrived), vars(arrived)) == (str(error), vars(error))
+
+
+def test_every_error_has_an_example_above():
+    assert {type(example) for example in EXAMPLES} == set(all_errors())
+
+
+def test_whoever_catches_mage_error_catches_them_all():
+    assert all(issubclass(error, MageError) for error in all_errors())
+    assert issubclass(MageAuthError, MageAPIError)
+    assert issubclass(MageNotFoundError, MageAPIError)
+    assert not issubclass(MageTransportError, MageAPIError)
+    assert not issubclass(MagePipelineRunFailed, MageAPIError)
+
+
+def test_tree_at_the_top_of_the_module_shows_every_error():
+    for error in all_errors():
+        assert re.search(rf"\b{error.__name__}\b", errors.__doc__)
+
+
+def test_all_lists_what_the_api_package_offers():
+    for name in api.__all__:
+        assert getattr(api, name).__name__ == name
+    assert {error.__name__ for error in all_errors()} <= set(api.__all__)
+    assert {"MageClient", "MageCloudClient", "MageSession", "MageAuth", "Credentials"} <= set(api.__all__)
+
+
+def test_api_package_says_what_it_does_not_have():
+    with pytest.raises(AttributeError, match="'Pipeline'"):
+        api.Pipeline  # noqa: B018

@@ -1,0 +1,364 @@
+"""Every way to wait for a run means the same: results, errors, XComs, log lines, skips, cancelling."""
+
+from __future__ import annotations
+
+import logging
+from datetime import timedelta
+
+import pytest
+from airflow.providers.common.compat.sdk import (
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+)
+
+from airflow_provider_mage.api.errors import (
+    MageNotFoundError,
+    MagePipelineRunFailed,
+    MageTransportError,
+)
+from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
+from airflow_provider_mage.runs.stall import StalledError
+from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
+from fakes import faults
+from fakes.mage import FakeMage
+from fakes.scheduler import TaskInstance
+
+SOON = 0.05
+OPERATOR_MODES = {"sync": {"deferrable": False}, "deferred": {"deferrable": True}}
+SENSOR_MODES = {
+    "poke": {"deferrable": False},
+    "reschedule": {"deferrable": False, "mode": "reschedule"},
+    "deferred": {"deferrable": True},
+}
+
+
+@pytest.fixture
+def mage():
+    """A Mage server whose runs are over at the third look."""
+    with FakeMage(polls_to_finish=3) as server:
+        server.example_pipelines()
+        yield server
+
+
+@pytest.fixture(params=OPERATOR_MODES)
+def operate(request, connect):
+    """Make a task of the operator, in each mode."""
+    conn_id = connect(extra='{"timeout": 2}')
+
+    def make(**arguments):
+        arguments = {"pipeline_uuid": "daily_orders", "poll_interval": SOON, **arguments}
+        return TaskInstance(
+            lambda: MageTriggerPipelineOperator(
+                task_id="run", mage_conn_id=conn_id, **OPERATOR_MODES[request.param], **arguments
+            )
+        )
+
+    return make
+
+
+@pytest.fixture(params=SENSOR_MODES)
+def sense(request, connect, monkeypatch):
+    """Make a task of the sensor, in each mode."""
+    conn_id = connect(extra='{"timeout": 2}')
+
+    def make(pipeline_run_id, **arguments):
+        arguments = {"poke_interval": SOON, "timeout": 20, **arguments}
+        task = TaskInstance(
+            lambda: MagePipelineRunSensor(
+                pipeline_run_id=pipeline_run_id,
+                task_id="wait",
+                mage_conn_id=conn_id,
+                **SENSOR_MODES[request.param],
+                **arguments,
+            )
+        )
+        # Airflow 2 asks its database where Airflow 3 asks the task instance.
+        monkeypatch.setattr(
+            f"{BaseSensorOperator.__module__}._orig_start_date",
+            lambda **_: task.first_reschedule_date,
+            raising=False,
+        )
+        return task
+
+    return make
+
+
+def the_run(mage):
+    (run,) = mage.pipeline_runs.values()
+    return run
+
+
+# The operator
+
+
+def test_a_look_for_twins_that_goes_wrong_does_not_cost_the_run(mage, operate):
+    fault = faults.crash()
+    # The first of these requests is for the newest run there is.
+    mage.inject(fault, match=("GET", r"/pipeline_schedules/\d+/pipeline_runs$"), skip=1)
+    task = operate()
+
+    run_id = task.run()
+
+    assert [(run.id, run.status) for run in mage.pipeline_runs.values()] == [(run_id, "completed")]
+    assert not task.errors
+    assert fault.name in [request.fault for request in mage.requests]
+
+
+@pytest.mark.parametrize("is_processed", [False, True])
+@pytest.mark.parametrize("trouble", [faults.database_locked, faults.database_away])
+def test_a_start_that_the_database_interrupts_makes_one_run(mage, operate, trouble, is_processed):
+    mage.inject(trouble(is_processed=is_processed), match=("POST", "/pipeline_runs$"))
+    task = operate()
+
+    run_id = task.run()
+
+    assert [(run.id, run.status) for run in mage.pipeline_runs.values()] == [(run_id, "completed")]
+    assert not task.errors
+    assert mage.count("POST", "/pipeline_runs$") == (1 if is_processed else 2)
+
+
+def test_a_completed_run_is_green(mage, operate, caplog):
+    caplog.set_level(logging.INFO)
+    task = operate()
+    run_id = task.run()
+    assert run_id == the_run(mage).id
+    assert task.xcoms == {
+        "pipeline_run_id": run_id,
+        "pipeline_run_url": f"{mage.url}/pipelines/daily_orders/runs/{run_id}",
+    }
+    where_it_stood = (
+        f"Run {run_id} of pipeline daily_orders is running; 0 of 3 blocks are done, load_orders is queued."
+    )
+    assert where_it_stood in caplog.messages
+
+
+def test_a_failed_run_is_red_and_names_the_block_and_its_error(mage, operate):
+    with pytest.raises(MagePipelineRunFailed) as caught:
+        operate(pipeline_uuid="broken_orders").run()
+    assert str(caught.value).splitlines() == [
+        "Run 1 of pipeline broken_orders is failed.",
+        "Block check_orders failed: ValueError: 4 of 40 orders have a negative amount",
+        f"See {mage.url}/pipelines/broken_orders/runs/1",
+    ]
+
+
+def test_a_run_that_somebody_cancels_is_red(mage, operate, edited):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.inject(
+        edited(lambda data: mage.finish(data["pipeline_run"]["id"], "cancelled")),
+        match=("GET", r"/pipeline_runs/\d+$"),
+    )
+    with pytest.raises(MagePipelineRunFailed, match="cancelled") as caught:
+        operate().run()
+    assert caught.value.status == "cancelled"
+
+
+def delete_schedule(mage, run_id):
+    mage.finish(run_id)
+    mage.project.delete_pipeline_schedule(
+        mage.pipeline_schedules[mage.pipeline_runs[run_id].pipeline_schedule_id]
+    )
+
+
+def test_a_run_that_completes_without_its_schedule_is_green(mage, operate, edited):
+    """Mage answers with code 500 from then on, unless it is asked for the status alone (observed)."""
+    mage.inject(
+        edited(lambda data: delete_schedule(mage, data["pipeline_run"]["id"])),
+        match=("GET", r"/pipeline_runs/\d+$"),
+    )
+    assert operate(max_unreachable=0.5).run() == the_run(mage).id
+
+
+def test_a_deleted_run_is_red(mage, operate, edited):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.inject(
+        edited(lambda data: mage.pipeline_runs.pop(data["pipeline_run"]["id"])),
+        match=("GET", r"/pipeline_runs/\d+$"),
+    )
+    with pytest.raises(MageNotFoundError):
+        operate().run()
+
+
+@pytest.mark.parametrize("timeout", [0.3, timedelta(seconds=0.3)])
+def test_a_run_that_takes_too_long_is_cancelled(mage, operate, timeout):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    with pytest.raises(TimeoutError, match="time to wait is over"):
+        operate(timeout=timeout).run()
+    assert the_run(mage).status == "cancelled"
+
+
+def test_a_stalled_run_is_cancelled_if_so_wished(mage, operate):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.stop_scheduler()
+    with pytest.raises(StalledError, match="scheduler is") as caught:
+        operate(stall_timeout=0.3, on_stall="fail").run()
+    assert "is initial" in str(caught.value)
+    assert the_run(mage).status == "cancelled"
+
+
+def test_a_run_that_mage_cannot_go_on_with_is_red_and_cancelled(mage, operate, edited):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+
+    def delete_schedule(data):
+        mage.advance(data["pipeline_run"]["id"])
+        mage.project.delete_pipeline_schedule(mage.pipeline_schedules[1])
+
+    mage.inject(edited(delete_schedule), match=("GET", r"/pipeline_runs/\d+$"))
+    with pytest.raises(StalledError, match="Its pipeline schedule was deleted"):
+        operate(stall_timeout=0.3).run()
+    assert the_run(mage).status == "cancelled"
+
+
+def test_a_stalled_run_is_waited_for_with_a_warning(mage, operate, caplog):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.stop_scheduler()
+    with pytest.raises(TimeoutError):
+        operate(stall_timeout=0.3, timeout=1).run()
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    assert any(message.startswith("Nothing has changed for 0.3 s") for message in warnings)
+
+
+def test_mage_out_of_reach_for_long_is_no_failed_run_and_cancels_nothing(mage, operate):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.inject(faults.http_error(502), times=None, match=("GET", r"/api/pipeline_runs"))
+    with pytest.raises(MageTransportError, match=r"could not be reached since .*run 1 may still be running"):
+        operate(max_unreachable=0.5).run()
+    assert the_run(mage).status in ("initial", "running")
+    assert mage.count("PUT", "/pipeline_runs/") == 0
+
+
+def test_mage_out_of_reach_for_a_moment_is_waited_out(mage, operate, caplog):
+    mage.inject(faults.RESET_BEFORE, match=("GET", r"/pipeline_runs/\d+$"))
+    assert operate().run() == the_run(mage).id
+    assert any("says nothing about it" in message for message in caplog.messages)
+
+
+LOOKS_FOR_TWINS = ("GET", r"/pipeline_schedules/\d+/pipeline_runs$")
+
+
+@pytest.fixture
+def twin_on_its_way(mage, edited):
+    """The answer to the start is lost, and a second delivery of it arrives while the run is waited for."""
+
+    def arrive(_):
+        [run] = mage.pipeline_runs.values()
+        mage.pipeline_run(mage.pipeline_schedules[run.pipeline_schedule_id], **run.variables)
+
+    mage.inject(faults.RESET_AFTER, match=("POST", "/pipeline_runs$"))
+    mage.inject(edited(arrive), match=("GET", r"/pipeline_runs/\d+$"))
+
+
+def test_a_twin_that_comes_late_is_cancelled(mage, operate, twin_on_its_way):
+    assert operate().run() == 1
+    assert {run.id: run.status for run in mage.pipeline_runs.values()} == {1: "completed", 2: "cancelled"}
+
+
+def test_a_task_that_runs_out_of_time_leaves_no_twin(mage, operate, twin_on_its_way):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    with pytest.raises(TimeoutError):
+        operate(timeout=2).run()
+    assert [run.status for run in mage.pipeline_runs.values()] == ["cancelled", "cancelled"]
+
+
+def test_a_start_that_was_answered_is_looked_at_no_more_than_once(mage, operate):
+    operate().run()
+    assert mage.count(*LOOKS_FOR_TWINS) == 2  # what there was before, and what there is after
+
+
+def test_an_earlier_attempt_that_completed_is_the_result(mage, operate):
+    task = operate(retries=1)
+    first = task.attempt()
+    before = mage.count("POST", "/pipeline_runs")
+    assert task.attempt() == first
+    assert mage.count("POST", "/pipeline_runs") == before
+
+
+def test_a_clear_starts_a_new_run(mage, operate):
+    task = operate()
+    first = task.run()
+    task.clear()
+    assert task.run() != first
+
+
+def test_a_failed_run_is_repaired_if_so_wished(mage, operate):
+    mage.pipeline("flaky", ["load", "check", "export"], fails_at="check", fails_times=1)
+    task = operate(pipeline_uuid="flaky", retries=1, retry_from_failure=True)
+    assert task.run() == the_run(mage).id
+    assert len(task.errors) == 1
+    assert mage.executions(1) == {"load": 1, "check": 2, "export": 1}
+
+
+def test_a_failed_run_is_replaced_otherwise(mage, operate):
+    mage.pipeline("broken", ["load"], fails_at="load")
+    task = operate(pipeline_uuid="broken", retries=1)
+    with pytest.raises(MagePipelineRunFailed):
+        task.run()
+    assert len(mage.pipeline_runs) == 2
+
+
+def test_without_durability_each_attempt_has_a_run_of_its_own(mage, operate):
+    task = operate(durable=False, retries=1)
+    assert task.attempt() != task.attempt()
+
+
+# The sensor
+
+
+@pytest.fixture
+def run(mage):
+    return mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+
+
+def test_the_sensor_sees_a_completed_run(mage, run, sense):
+    task = sense(run.id)
+    task.run()
+    assert task.xcoms["pipeline_run_url"] == f"{mage.url}/pipelines/daily_orders/runs/{run.id}"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, MagePipelineRunFailed),
+        ({"soft_fail": True}, MagePipelineRunFailed),
+        ({"never_fail": True}, AirflowSkipException),
+    ],
+)
+def test_the_sensor_sees_a_failed_run(mage, sense, arguments, expected):
+    run = mage.pipeline_run(mage.pipeline_schedule("broken_orders"))
+    with pytest.raises(expected):
+        sense(run.id, **arguments).run()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"), [({}, AirflowSensorTimeout), ({"soft_fail": True}, AirflowSkipException)]
+)
+def test_the_sensor_runs_out_of_time(mage, sense, arguments, expected):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    with pytest.raises(expected):
+        sense(run.id, timeout=0.3, **arguments).run()
+    assert the_run(mage).status in ("initial", "running")
+
+
+@pytest.mark.parametrize("fault", [faults.http_error(502), faults.crash()], ids=lambda fault: fault.name)
+def test_the_sensor_does_not_fail_because_mage_is_not_well(mage, run, sense, fault):
+    mage.inject(fault, match=("GET", "/pipeline_runs/"))
+    sense(run.id).run()
+
+
+def test_the_sensor_knows_no_such_run(mage, sense):
+    with pytest.raises(MageNotFoundError):
+        sense(4711).run()
+
+
+def test_a_run_that_is_over_is_not_deferred_for(mage, connect):
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    mage.finish(run.id)
+    conn_id = connect()
+    task = TaskInstance(
+        lambda: MagePipelineRunSensor(
+            task_id="wait", pipeline_run_id=run.id, mage_conn_id=conn_id, deferrable=True
+        )
+    )
+    task.operator.execute(task.context)

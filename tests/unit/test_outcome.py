@@ -1,0 +1,87 @@
+"""What a finished run means."""
+
+import pickle
+
+import pytest
+
+from airflow_provider_mage.api.models import BlockRun, BlockRunStatus, PipelineRun, PipelineRunStatus
+from airflow_provider_mage.runs.outcome import failure_of
+
+URL = "http://mage/pipelines/p/runs/7"
+
+
+def run_with(status, *blocks):
+    return PipelineRun(7, PipelineRunStatus(status), pipeline_uuid="p", block_runs=tuple(blocks))
+
+
+def block(name, status="failed", error="ValueError: no rows"):
+    return BlockRun(1, name, BlockRunStatus(status), error)
+
+
+def test_completed_is_the_only_success():
+    assert failure_of(run_with("completed"), URL) is None
+    for status in set(PipelineRunStatus) - {PipelineRunStatus.COMPLETED}:
+        assert failure_of(run_with(status), URL) is not None
+
+
+def test_completed_run_with_a_failed_block_is_what_mage_says():
+    """As with `allow_blocks_to_fail` repaired, or a block that completed on its second attempt."""
+    assert failure_of(run_with("completed", block("b")), URL) is None
+
+
+def test_failure_names_run_block_reason_and_link():
+    failure = failure_of(
+        run_with("failed", block("a", "completed"), block("b"), block("c", "cancelled")), URL
+    )
+
+    assert str(failure).splitlines() == [
+        "Run 7 of pipeline p is failed.",
+        "Block b failed: ValueError: no rows",
+        f"See {URL}",
+    ]
+    assert (failure.pipeline_run_id, failure.status, failure.failed_blocks) == (7, "failed", ("b",))
+
+
+def test_every_failed_block_gives_its_own_reason():
+    failure = failure_of(run_with("failed", block("a"), block("b", error="KeyError: 'x'")), URL)
+
+    assert "Block a failed: ValueError: no rows\nBlock b failed: KeyError: 'x'" in str(failure)
+    assert failure.failed_blocks == ("a", "b")
+
+
+def test_reason_of_many_lines_is_kept_whole():
+    failure = failure_of(run_with("failed", block("b", error="ValueError: 2 rows are bad:\n  1\n  2")), URL)
+
+    assert "Block b failed: ValueError: 2 rows are bad:\n  1\n  2\nSee" in str(failure)
+
+
+def test_block_without_a_reason_points_at_its_log():
+    failure = failure_of(run_with("failed", block("b", error=None)), URL)
+
+    assert "Block b failed: it gave no reason; its log in Mage may." in str(failure)
+
+
+@pytest.mark.parametrize("blocks", [(), (block("b", "completed"),), (block("b", "upstream_failed"),)])
+def test_failed_run_without_a_failed_block_points_at_its_log(blocks):
+    assert "No block says why; the run's log in Mage does." in str(
+        failure_of(run_with("failed", *blocks), URL)
+    )
+
+
+def test_cancelled_run_is_a_failure_of_its_own_kind():
+    failure = failure_of(run_with("cancelled", block("b", "cancelled")), URL)
+
+    assert failure.status == "cancelled"
+    assert "It was cancelled in Mage" in str(failure)
+
+
+def test_cancelled_run_with_a_failed_block_names_it():
+    assert "Block b failed" in str(failure_of(run_with("cancelled", block("b")), URL))
+
+
+def test_failure_survives_the_way_to_another_process():
+    failure = failure_of(run_with("failed", block("b")), URL)
+
+    arrived = pickle.loads(pickle.dumps(failure))  # noqa: S301  our own
+
+    assert (str(arrived), vars(arrived)) == (str(failure), vars(failure))
