@@ -1,0 +1,130 @@
+"""
+What a hundred task processes cost a real Mage server in log-ins: sharing one, and each making its own.
+
+Each process is forked from one that has imported all it needs, as a worker's are, and reads one run. The
+cache is cold. Exits with 1 unless they share a single log-in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "dev"))
+
+from mage_database import MageDatabase
+from probe import Probe, p99
+from report import table, write_section
+
+from mage_server import MageServer
+
+AT_ONCE = 16
+IDLE_SECONDS = 20
+LONGEST = 600
+WAYS = {True: "this package", False: "a log-in in each task"}
+
+
+def task(pipeline_run_id: int) -> str:
+    """Do what every task begins with."""
+    from airflow_provider_mage.hooks.mage import MageHook
+
+    return MageHook("mage_default", retry_for=LONGEST).client.get_pipeline_run(pipeline_run_id).status.value
+
+
+def connection(server: MageServer, *, share_login: bool) -> str:
+    """Return the Airflow connection, as JSON."""
+    return json.dumps(
+        {
+            "conn_type": "mage",
+            "host": server.url,
+            "login": server.email,
+            "password": server.password,
+            "extra": {"share_login": share_login, "timeout": LONGEST},
+        }
+    )
+
+
+def measure(
+    server: MageServer, database: MageDatabase, tasks: int, *, share_login: bool, idle_p99: float
+) -> tuple[int, list[str]]:
+    """
+    Let so many task processes read a run.
+
+    :param server: The server.
+    :param database: Its database.
+    :param tasks: How many.
+    :param share_login: Whether they may share a log-in.
+    :param idle_p99: The 99th percentile of somebody else's request when nobody logs in.
+    :return: The log-ins they made, and a row of the table.
+    """
+    os.environ["AIRFLOW_CONN_MAGE_DEFAULT"] = connection(server, share_login=share_login)
+    web_server = psutil.Process(server.request("GET", "/status")["statuses"][0]["server_process_id"])
+    [run_id] = database.add_running(1)
+    log_ins, cpu = len(database.session_tokens()), sum(web_server.cpu_times()[:2])
+    started = time.monotonic()
+    with multiprocessing.get_context("fork").Pool(AT_ONCE, maxtasksperchild=1) as pool:
+        result = pool.map_async(task, [run_id] * tasks, chunksize=1)
+        latencies: list[float] = []
+        while not result.ready():
+            latencies += Probe(server.url, 1).latencies()
+        result.get()
+    took, cpu = time.monotonic() - started, sum(web_server.cpu_times()[:2]) - cpu
+    log_ins = len(database.session_tokens()) - log_ins
+    row = [
+        WAYS[share_login],
+        f"{log_ins}",
+        f"{cpu:.1f}",
+        f"{took:.0f}",
+        f"{p99(latencies) / idle_p99:.0f}",
+        f"{max(latencies):.1f}",
+    ]
+    return log_ins, row
+
+
+def main() -> int:
+    """Measure both ways, report, and say whether there was one log-in."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tasks", type=int, default=100)
+    parser.add_argument("--dry-run", action="store_true", help="print only, and write no report")
+    arguments = parser.parse_args()
+
+    import airflow_provider_mage.hooks.mage  # noqa: F401  the processes below inherit it
+
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-cache-") as cache,
+        MageServer(keep_worker_pool=False, scheduler_interval=3600) as server,
+    ):
+        os.environ["XDG_CACHE_HOME"] = cache
+        database = MageDatabase(server, None, "daily_orders")
+        idle_p99 = p99(Probe(server.url, IDLE_SECONDS).latencies())
+        made, rows = {}, []
+        for share_login in WAYS:
+            made[share_login], row = measure(
+                server, database, arguments.tasks, share_login=share_login, idle_p99=idle_p99
+            )
+            rows.append(row)
+    head = (
+        f"{arguments.tasks} task processes, {AT_ONCE} at a time",
+        "log-ins",
+        "Mage CPU s",
+        "seconds until all are through",
+        "p99 of `/api/status`, x idle",
+        "longest, s",
+    )
+    text = table(head, rows)
+    print(text)
+    if not arguments.dry_run:
+        write_section("log-ins", text)
+    return 0 if made[True] == 1 else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
