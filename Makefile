@@ -1,0 +1,144 @@
+# Everything runs from a clean clone with git, make and a Python 3.10-3.13; all that it installs is under $(ENVS).
+#
+#   make test PYTHON=python3.12 ENVS=.envs-3.12      another Python, beside the first
+#   make e2e AIRFLOW=2.11 PYTEST_ARGS="-k leak -x"   one line, chosen tests
+#   make e2e WAITING_TASKS=200                       many tasks that wait at once, instead of a few
+
+PYTHON ?= python3
+PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])' 2>/dev/null)
+ENVS ?= .envs
+# Airflow 2.11 does not exist for Python 3.13. Mage does not run on it: uv finds or fetches a 3.12 for Mage.
+AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
+MAGE ?= 0.9.80
+MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
+PYTEST_ARGS ?=
+RUNS ?= 500
+# The servers of a test keep their SQLite files in memory where there is room: on a slow disk, each commit holds
+# up all that write, until Airflow says "database is locked" and Mage takes seconds to answer.
+IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 { print "TMPDIR=/dev/shm" }')
+POSTGRES := $(shell command -v postgres || ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null)
+
+ENV_DIR := $(abspath $(ENVS))
+TOOLS := $(ENV_DIR)/tools/bin
+UV := $(TOOLS)/uv --quiet
+STAMP := $(ENV_DIR)/stamps
+# directories too: a file that goes away changes the directory it was in
+SOURCES := $(shell find airflow_provider_mage example_dags -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-url --no-annotate \
+	--custom-compile-command "make constraints"
+
+# What the caller's shell has set must not reach into the environments that are tested.
+unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_CONFIG
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+.SECONDARY:
+.PHONY: help setup demo test check fmt build unit contract faults e2e bench constraints clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+
+setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment, with the built wheel in Airflow's
+
+demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## run the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
+	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
+
+test: ## everything, in this order: check build unit contract faults e2e; stops where something fails
+	@for stage in check build unit contract "faults RUNS=30" e2e; do \
+		echo "==> make $$stage"; \
+		$(MAKE) --no-print-directory $$stage || { echo "make test: stopped, because 'make $$stage' failed" >&2; exit 1; }; \
+	done; echo "make test: all passed"
+
+check: $(STAMP)/tools $(STAMP)/airflow-3 ## formatting, lint, types, docstrings
+	@$(TOOLS)/ruff format --check --diff --quiet || { echo "make check: 'make fmt' formats these" >&2; exit 1; }
+	@$(TOOLS)/ruff check --quiet
+	@$(TOOLS)/mypy --python-executable $(ENV_DIR)/airflow-3/bin/python
+	@$(TOOLS)/pydoclint --quiet airflow_provider_mage dev
+
+fmt: $(STAMP)/tools ## format, and fix what ruff can fix
+	@$(TOOLS)/ruff check --fix-only --quiet
+	@$(TOOLS)/ruff format
+
+build: $(STAMP)/wheel ## build the sdist, and the wheel out of it, into dist/
+	@ls dist/*
+
+unit: $(AIRFLOW:%=unit-%) ## the wheel, and unit tests, on both Airflow lines
+contract: contract-$(MAGE) ## the fake against a real Mage (MAGE=0.9.70: the oldest supported)
+e2e: $(AIRFLOW:%=e2e-%) ## real Airflow and real Mage, on both Airflow lines
+
+faults: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## break requests between the package and Mage, in RUNS=500 runs
+	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
+		$(ENV_DIR)/airflow-3/bin/pytest tests/faults $(PYTEST_ARGS)
+	@[ "$(RUNS)" = 0 ] || $(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
+		$(ENV_DIR)/airflow-3/bin/python dev/faults.py --runs $(RUNS)
+
+# Airflow reads its home on import: each line gets one of its own.
+unit-%: $(STAMP)/wheel-in-airflow-%
+	@echo "--> unit tests, Airflow $*"
+	@AIRFLOW_HOME=$(ENV_DIR)/home-airflow-$* $(ENV_DIR)/airflow-$*/bin/pytest tests/package tests/unit $(PYTEST_ARGS)
+
+contract-%: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-%
+	@echo "--> contract tests, Mage $*"
+	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$* \
+		$(ENV_DIR)/airflow-3/bin/pytest tests/contract $(PYTEST_ARGS)
+
+e2e-%: $(STAMP)/wheel-in-airflow-% $(STAMP)/mage-$(MAGE)
+	@echo "--> end-to-end tests, Airflow $*, Mage $(MAGE)"
+	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-$* MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
+		$(ENV_DIR)/airflow-$*/bin/pytest tests/e2e $(PYTEST_ARGS)
+
+bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (half an hour), into docs/benchmarks.md
+	@kept=true; \
+	for what in import_cost.py log_ins.py waiting.py $(if $(POSTGRES),"waiting.py --database postgresql --waiting 1000"); do \
+		echo "==> benchmarks/$$what"; \
+		AIRFLOW_HOME=$(ENV_DIR)/home-airflow-peers MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
+		$(ENV_DIR)/airflow-peers/bin/python benchmarks/$$what || kept=false; \
+	done; $$kept
+
+constraints: $(STAMP)/tools ## pin anew what the environments hold (UPGRADE=1: move to the newest versions)
+	@for name in airflow-3 airflow-2.11 airflow-peers mage-0.9.80 mage-0.9.70 tools; do \
+		case $$name in airflow-*) also=pyproject.toml ;; *) also= ;; esac; \
+		pins=constraints/$$name.txt; new=$(STAMP)/$$name.txt; \
+		echo "--> $$pins"; \
+		cp $$pins $$new && $(COMPILE) $(if $(UPGRADE),--upgrade) constraints/$$name.in $$also -o $$new || exit 1; \
+		cmp -s $$new $$pins && rm $$new || mv $$new $$pins; \
+	done
+
+clean: ## remove the environments and all that was built
+	rm -rf $(ENV_DIR) dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Environments
+
+$(STAMP)/tools: constraints/tools.txt
+	@$(if $(filter 3.10 3.11 3.12 3.13,$(PYTHON_VERSION)),,\
+		echo "$(PYTHON) is not a Python 3.10-3.13: name one, as in 'make setup PYTHON=python3.12'" >&2; exit 1)
+	@echo "--> environment: tools"
+	@rm -rf $(ENV_DIR)/tools && mkdir -p $(STAMP) && $(PYTHON) -m venv $(ENV_DIR)/tools
+	@$(TOOLS)/python -m pip install --quiet --disable-pip-version-check -c constraints/tools.txt uv
+	@$(UV) pip install --python $(TOOLS)/python -r constraints/tools.txt
+	@touch $@
+
+define new-env
+@echo "--> environment: $(@F)"
+@$(UV) venv --clear --python $(1) $(ENV_DIR)/$(@F)
+@$(UV) pip install --python $(ENV_DIR)/$(@F)/bin/python -r $<
+@touch $@
+endef
+
+$(STAMP)/airflow-%: constraints/airflow-%.txt | $(STAMP)/tools
+	$(call new-env,$(TOOLS)/python)
+
+$(STAMP)/mage-%: constraints/mage-%.txt | $(STAMP)/tools
+	$(call new-env,$(MAGE_PYTHON))
+
+# The wheel is made from the sdist, so that what is missing in the sdist is missed by the tests.
+$(STAMP)/wheel: $(SOURCES) | $(STAMP)/tools
+	@echo "--> building the wheel"
+	@rm -rf dist && $(UV) build --python $(TOOLS)/python --no-build-isolation
+	@touch $@
+
+$(STAMP)/wheel-in-airflow-%: $(STAMP)/wheel $(STAMP)/airflow-%
+	@$(UV) pip install --python $(ENV_DIR)/airflow-$*/bin/python --no-deps --reinstall dist/*.whl
+	@$(UV) pip check --python $(ENV_DIR)/airflow-$*/bin/python
+	@touch $@
