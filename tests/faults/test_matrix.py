@@ -1,7 +1,7 @@
 """
 Every fault in every phase of a task, waiting in worker and triggerer, on the fake and on a real Mage.
 
-The cases are generated, and run side by side when the first is asked for, as they spend their time waiting.
+The cases are generated, and run side by side before the first is looked at, as they spend their time waiting.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import random
 from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -228,12 +228,15 @@ def outcomes(request):
     chosen = [item.callspec.params["case"] for item in request.session.items if item.module is request.module]
     is_real = any(case.server == "real" for case in chosen)
     mage = request.getfixturevalue("mage") if is_real else None
-    pools = {server: ThreadPoolExecutor(at_once) for server, at_once in AT_ONCE.items()}
-    yield {case: pools[case.server].submit(play, case, mage) for case in chosen}
-    for pool in pools.values():
-        pool.shutdown(cancel_futures=True)
+    # All are over before the first is looked at: between two tests pytest changes os.environ, which each request
+    # reads its proxies from, and a thread that is reading it just then dies of a KeyError.
+    with ExitStack() as stack:
+        pools = {server: stack.enter_context(ThreadPoolExecutor(at_once)) for server, at_once in AT_ONCE.items()}
+        outcomes = {case: pools[case.server].submit(play, case, mage) for case in chosen}
+    return outcomes
 
 
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_task_has_one_run_whatever_goes_wrong(outcomes, case):
     outcome = outcomes[case].result()
