@@ -228,12 +228,13 @@ def outcomes(request):
     chosen = [item.callspec.params["case"] for item in request.session.items if item.module is request.module]
     is_real = any(case.server == "real" for case in chosen)
     mage = request.getfixturevalue("mage") if is_real else None
-    # All are over before the first is looked at: between two tests pytest changes os.environ, which each request
-    # reads its proxies from, and a thread that is reading it just then dies of a KeyError.
+    # All are over before the first is looked at: between two tests pytest changes os.environ, which requests
+    # read their proxies from, and a thread that is reading it just then dies of a KeyError.
     with ExitStack() as stack:
-        pools = {server: stack.enter_context(ThreadPoolExecutor(at_once)) for server, at_once in AT_ONCE.items()}
-        outcomes = {case: pools[case.server].submit(play, case, mage) for case in chosen}
-    return outcomes
+        pools = {
+            server: stack.enter_context(ThreadPoolExecutor(number)) for server, number in AT_ONCE.items()
+        }
+        return {case: pools[case.server].submit(play, case, mage) for case in chosen}
 
 
 @pytest.mark.timeout(1800)
