@@ -16,7 +16,6 @@ RUNS ?= 500
 # The servers of a test keep their SQLite files in memory where there is room: on a slow disk, each commit holds
 # up all that write, until Airflow says "database is locked" and Mage takes seconds to answer.
 IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 { print "TMPDIR=/dev/shm" }')
-POSTGRES := $(shell command -v postgres || ls /usr/lib/postgresql/*/bin/postgres 2>/dev/null)
 
 ENV_DIR := $(abspath $(ENVS))
 TOOLS := $(ENV_DIR)/tools/bin
@@ -39,9 +38,9 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment, with the built wheel in Airflow's
+setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment, with the built wheel in Airflow's
 
-demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## run the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
+demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## run the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
 	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
 
 test: ## everything, in this order: check build unit contract faults e2e; stops where something fails
@@ -83,14 +82,14 @@ contract-%: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-%
 	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$* \
 		$(ENV_DIR)/airflow-3/bin/pytest tests/contract $(PYTEST_ARGS)
 
-e2e-%: $(STAMP)/wheel-in-airflow-% $(STAMP)/mage-$(MAGE)
+e2e-%: $(STAMP)/wheel-in-airflow-% $(STAMP)/database-of-airflow-% $(STAMP)/mage-$(MAGE)
 	@echo "--> end-to-end tests, Airflow $*, Mage $(MAGE)"
 	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-$* MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
 		$(ENV_DIR)/airflow-$*/bin/pytest tests/e2e $(PYTEST_ARGS)
 
 bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (half an hour), into docs/benchmarks.md
 	@kept=true; \
-	for what in import_cost.py log_ins.py waiting.py $(if $(POSTGRES),"waiting.py --database postgresql --waiting 1000"); do \
+	for what in import_cost.py log_ins.py waiting.py "waiting.py --database postgresql --waiting 1000"; do \
 		echo "==> benchmarks/$$what"; \
 		AIRFLOW_HOME=$(ENV_DIR)/home-airflow-peers MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
 		$(ENV_DIR)/airflow-peers/bin/python benchmarks/$$what || kept=false; \
@@ -128,6 +127,11 @@ endef
 
 $(STAMP)/airflow-%: constraints/airflow-%.txt | $(STAMP)/tools
 	$(call new-env,$(TOOLS)/python)
+
+# Airflow makes its tables once; each Airflow of a test starts from a copy.
+$(STAMP)/database-of-airflow-%: $(STAMP)/airflow-% dev/postgresql.py
+	@$(ENV_DIR)/airflow-$*/bin/python dev/airflow_server.py
+	@touch $@
 
 $(STAMP)/mage-%: constraints/mage-%.txt | $(STAMP)/tools
 	$(call new-env,$(MAGE_PYTHON))

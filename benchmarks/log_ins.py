@@ -68,7 +68,7 @@ def measure(
     os.environ["AIRFLOW_CONN_MAGE_DEFAULT"] = connection(server, share_login=share_login)
     web_server = psutil.Process(server.request("GET", "/status")["statuses"][0]["server_process_id"])
     [run_id] = database.add_running(1)
-    log_ins, cpu = len(database.session_tokens()), sum(web_server.cpu_times()[:2])
+    log_ins, cpu = len(server.session_tokens()), sum(web_server.cpu_times()[:2])
     started = time.monotonic()
     with multiprocessing.get_context("fork").Pool(AT_ONCE, maxtasksperchild=1) as pool:
         result = pool.map_async(task, [run_id] * tasks, chunksize=1)
@@ -77,7 +77,7 @@ def measure(
             latencies += Probe(server.url, 1).latencies()
         result.get()
     took, cpu = time.monotonic() - started, sum(web_server.cpu_times()[:2]) - cpu
-    log_ins = len(database.session_tokens()) - log_ins
+    log_ins = len(server.session_tokens()) - log_ins
     row = [
         WAYS[share_login],
         f"{log_ins}",
@@ -103,7 +103,7 @@ def main() -> int:
         MageServer(keep_worker_pool=False, scheduler_interval=3600) as server,
     ):
         os.environ["XDG_CACHE_HOME"] = cache
-        database = MageDatabase(server, None, "daily_orders")
+        database = MageDatabase(server, "daily_orders")
         idle_p99 = p99(Probe(server.url, IDLE_SECONDS).latencies())
         made, rows = {}, []
         for share_login in WAYS:

@@ -12,7 +12,7 @@ import time
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
 
-from sqlalchemy import column, create_engine, delete, func, select, table, update
+from sqlalchemy import column, delete, func, select, table, update
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -43,7 +43,6 @@ _runs = table(
 _blocks = table(
     "block_run", *map(column, ["created_at", "updated_at", "pipeline_run_id", "block_uuid", "status"])
 )
-_tokens = table("oauth2_access_token", column("id"), column("token"))
 
 
 class MageDatabase:
@@ -51,27 +50,17 @@ class MageDatabase:
     Puts runs with three blocks each into a Mage server's database, and lets them end.
 
     :param server: The server.
-    :param url: Its database, as SQLAlchemy takes it; None for the SQLite file that Mage makes for itself.
     :param pipeline_uuid: The pipeline whose runs they are.
     """
 
-    def __init__(self, server: MageServer, url: str | None, pipeline_uuid: str) -> None:
-        if url is None:
-            file = next(server.directory.glob("data/**/mage-ai.db"))
-            self._engine = create_engine(f"sqlite:///{file}", connect_args={"timeout": 60})
-        else:
-            self._engine = create_engine(url, connect_args={"options": "-c timezone=utc"})
+    def __init__(self, server: MageServer, pipeline_uuid: str) -> None:
+        self._engine = server.database
         self._pipeline_uuid = pipeline_uuid
         schedule = {"name": "benchmark", "schedule_type": "api", "status": "active"}
         path = f"/pipelines/{pipeline_uuid}/pipeline_schedules"
         answer = server.request("POST", path, {"pipeline_schedule": schedule})
         self._schedule_id = answer["pipeline_schedule"]["id"]
         self._last_id = 0
-
-    def session_tokens(self) -> list[str]:
-        """Return every session token that the server has given out, one for each log-in."""
-        with self._engine.connect() as connection:
-            return list(connection.scalars(select(_tokens.c.token).order_by(_tokens.c.id)))
 
     def add_finished(self, count: int, *, within: timedelta) -> None:
         """Add runs that have completed, one after the other, in the time up to now."""

@@ -29,7 +29,6 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(REPOSITORY / "dev"))
 
 from mage_database import MageDatabase  # noqa: E402
-from postgresql import postgresql  # noqa: E402
 from probe import Probe, p99  # noqa: E402
 from report import table, write_section  # noqa: E402
 
@@ -38,6 +37,7 @@ from airflow_provider_mage.api.client import FARTHEST_EAST, MageClient  # noqa: 
 from airflow_provider_mage.api.session import MageSession  # noqa: E402
 from airflow_provider_mage.triggers.run_lists import ACTIVE, TERMINAL  # noqa: E402
 from mage_server import MageServer  # noqa: E402
+from postgresql import PostgreSQL  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -237,7 +237,7 @@ class Bench:
             "AIRFLOW_CONN_MAGE_DEFAULT": json.dumps(mage),
             "AIRFLOW_CONN_MAGE_HTTP": json.dumps({"conn_type": "http", "host": server.url}),
             "BENCH_API_KEY": server.api_key,
-            "BENCH_TOKEN": self.database.session_tokens()[0],
+            "BENCH_TOKEN": self.server.session_tokens()[0],
             "BENCH_CREATED_AFTER": str(created_after),
             "BENCH_POLL_INTERVAL": str(self.poll_interval),
         }
@@ -356,12 +356,12 @@ def main() -> int:
         # A cache of its own, else the log-in of an earlier run would be found on the disk.
         os.environ["XDG_CACHE_HOME"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cache-"))
         stack.callback(os.environ.pop, "XDG_CACHE_HOME")
-        url, database_processes, env = None, list, {}
+        url, database_processes = "", list
         if arguments.database == "postgresql":
-            url, database_processes = stack.enter_context(postgresql())
-            env = {"MAGE_DATABASE_CONNECTION_URL": url}
-        server = stack.enter_context(MageServer(keep_worker_pool=False, scheduler_interval=3600, env=env))
-        database = MageDatabase(server, url, PIPELINE)
+            postgresql = stack.enter_context(PostgreSQL())
+            url, database_processes = postgresql.create_database("mage"), postgresql.processes
+        server = stack.enter_context(MageServer(url, keep_worker_pool=False, scheduler_interval=3600))
+        database = MageDatabase(server, PIPELINE)
         bench = Bench(server, database, database_processes, arguments.poll_interval)
         bench.rest()
         costs = table(

@@ -1,7 +1,8 @@
 """A real Airflow on loopback, for tests and the demo: scheduler, executor, triggerer and the rest.
 
-It is the Airflow of the environment that this module runs in, 2.11 or 3, with a home and a database of its
-own.
+It is the Airflow of the environment that this module runs in, 2.11 or 3, with a home of its own, on
+PostgreSQL: its processes would lock one another out of a SQLite file, and on Airflow 3.3 the API server
+itself.
 """
 
 from __future__ import annotations
@@ -10,21 +11,22 @@ import base64
 import json
 import secrets
 import shutil
-import sqlite3
 import subprocess
 import sys
 import tempfile
 from collections import Counter
-from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import psutil
 import requests
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from guard import GuardedProcess
 from isolation import LOOPBACK, REPOSITORY, bare_environment, free_ports, wait_until
+from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -33,7 +35,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 EXAMPLE_DAGS = REPOSITORY / "example_dags"
-CONFIG = REPOSITORY / "dev" / "airflow_config"
 AIRFLOW_VERSION = version("apache-airflow")
 AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 COMPONENTS = (
@@ -41,9 +42,12 @@ COMPONENTS = (
     if AIRFLOW_3
     else ("webserver", "scheduler", "triggerer")
 )
+PREPARED_DATA = Path(sys.prefix) / "prepared-database"
+"""What a PostgreSQL starts from in which this environment's Airflow has made its tables."""
+
+DATABASE = "airflow"
 START_SECONDS = 180
-REQUEST_SECONDS = 180
-"""Longer than SQLite waits for a lock, so that a slow answer is not taken for none."""
+REQUEST_SECONDS = 60
 FINISHED = {"success", "failed"}
 
 
@@ -53,6 +57,7 @@ class AirflowServer:
 
     Nobody has to log in: everyone who reaches its loopback port is an administrator.
 
+    :param database_url: its database: `DATABASE` of a server that was started from `PREPARED_DATA`
     :param dags: directories that are copied into its DAGs folder
     :param logging_level: Airflow's own
     :param env: more environment variables, such as ``AIRFLOW__...`` settings and ``AIRFLOW_CONN_...``
@@ -61,6 +66,7 @@ class AirflowServer:
 
     def __init__(
         self,
+        database_url: str,
         *,
         dags: Sequence[Path] = (EXAMPLE_DAGS,),
         logging_level: str = "INFO",
@@ -69,12 +75,12 @@ class AirflowServer:
     ) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="airflow-server-"))
         self.log_dir = self.directory / "logs"
-        self.database = self.directory / "airflow.db"
+        # many callers, each with a question now and then
+        self.database = create_engine(database_url, poolclass=NullPool)
         self._processes: dict[str, GuardedProcess] = {}
         self._session = requests.Session()
         for source in dags:
             shutil.copytree(source, self.directory / "dags" / source.name)
-        shutil.copytree(CONFIG, self.directory / "config")
         own_port, log_port, trigger_log_port = free_ports(3)
         self.url = f"http://{LOOPBACK}:{port or own_port}"
         self._bin = Path(sys.prefix) / "bin"
@@ -88,8 +94,7 @@ class AirflowServer:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "8",
             "AIRFLOW__CORE__TEST_CONNECTION": "Enabled",
-            # five processes write to one SQLite file: wait for one another
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.database}?timeout=60",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": database_url,
             "AIRFLOW__LOGGING__BASE_LOG_FOLDER": str(self.log_dir),
             "AIRFLOW__LOGGING__LOGGING_LEVEL": logging_level,
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
@@ -125,8 +130,6 @@ class AirflowServer:
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": LOOPBACK,
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": self.url.rpartition(":")[2],
             "AIRFLOW__WEBSERVER__WORKERS": "1",
-            # the LocalExecutor on SQLite, as Airflow 3 allows it; the alternative runs one task at a time
-            "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
         }
 
     def __enter__(self) -> Self:
@@ -143,8 +146,7 @@ class AirflowServer:
         self.close()
 
     def start(self) -> None:
-        """Make the database, start every component and return when all are healthy."""
-        self.cli("db", "migrate")
+        """Start every component and return when all are healthy."""
         for component in COMPONENTS:
             self.start_component(component)
         wait_until(self._is_healthy, what="healthy Airflow", timeout=START_SECONDS, interval=0.5)
@@ -340,9 +342,13 @@ class AirflowServer:
         :param task_id: the task
         :return: their number by state
         """
-        rows = "SELECT state FROM task_instance WHERE (dag_id, run_id, task_id) = (?, ?, ?)"
-        with closing(sqlite3.connect(f"file:{self.database}?mode=ro", uri=True, timeout=60)) as connection:
-            return Counter(state for (state,) in connection.execute(rows, (dag_id, run_id, task_id)))
+        rows = text(
+            "SELECT state FROM task_instance "
+            "WHERE dag_id = :dag_id AND run_id = :run_id AND task_id = :task_id"
+        )
+        which = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+        with self.database.connect() as connection:
+            return Counter(connection.execute(rows, which).scalars())
 
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
@@ -490,3 +496,18 @@ def readable(log: str) -> list[str]:
         for error in record.get("error_detail", []):
             lines.extend(f"{error['exc_type']}: {error['exc_value']}".splitlines())
     return [line for line in lines if not any(mark in line for mark in noise)]
+
+
+def prepare_database() -> None:
+    """Let Airflow make its tables, once for all that start from `PREPARED_DATA`."""
+    with PostgreSQL() as server:
+        airflow = AirflowServer(server.create_database(DATABASE), dags=())
+        try:
+            airflow.cli("db", "migrate")
+        finally:
+            airflow.close()
+        server.keep_data(PREPARED_DATA)
+
+
+if __name__ == "__main__":
+    prepare_database()

@@ -6,6 +6,7 @@ import argparse
 import signal
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
@@ -16,9 +17,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from airflow_server import AIRFLOW_VERSION, AirflowServer, readable
+from airflow_server import AIRFLOW_VERSION, DATABASE, PREPARED_DATA, AirflowServer, readable
 from isolation import is_free
 from mage_server import MageServer
+from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,11 +139,14 @@ def run_demo(*, keep: bool) -> bool:
         f"airflow-provider-mage {version('airflow-provider-mage')}, on this machine alone", markup=False
     )
     with ExitStack() as servers:
-        with step("start a real Mage server"):
-            mage = servers.enter_context(MageServer(port=USUAL_MAGE_PORT))
-        with step(f"start a real Airflow {AIRFLOW_VERSION} with the package in it"):
-            port = USUAL_AIRFLOW_PORT if is_free(USUAL_AIRFLOW_PORT) else 0
-            airflow = servers.enter_context(AirflowServer(port=port))
+        with step(f"start a real Mage server, and a real Airflow {AIRFLOW_VERSION} with the package in it"):
+            postgresql = servers.enter_context(PostgreSQL(PREPARED_DATA))
+            mage = MageServer(postgresql.create_database("mage"), port=USUAL_MAGE_PORT)
+            with ThreadPoolExecutor(1) as pool:
+                started = pool.submit(servers.enter_context, mage)
+                port = USUAL_AIRFLOW_PORT if is_free(USUAL_AIRFLOW_PORT) else 0
+                airflow = servers.enter_context(AirflowServer(postgresql.url(DATABASE), port=port))
+                started.result()
             address = urlsplit(mage.url)
             airflow.add_connection(
                 "mage_default",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 PR_SET_CHILD_SUBREAPER = 36
 STOP, KILL = b"s", b"k"
 GRACE_SECONDS = 5.0
+POSTGRES = "postgres"
+"""A program that is sent SIGQUIT, at which it stops at once: SIGKILL would leave its shared memory behind."""
 
 
 class GuardedProcess:
@@ -102,12 +104,18 @@ def end_children(*, grace: float) -> None:
     :param grace: seconds between SIGTERM and SIGKILL; 0 sends SIGKILL only
     """
     me = psutil.Process()
-    if grace:
-        below = me.children(recursive=True)
-        for process in below:
-            with contextlib.suppress(psutil.NoSuchProcess):
+    below = me.children(recursive=True)
+    asked = []
+    for process in below:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            if process.name() == POSTGRES:
+                process.send_signal(signal.SIGQUIT)
+            elif grace:
                 process.terminate()
-        psutil.wait_procs(below, timeout=grace)
+            else:
+                continue
+            asked.append(process)
+    psutil.wait_procs(asked, timeout=grace or GRACE_SECONDS)
     # Again and again: what is killed may have forked a moment before.
     while below := me.children(recursive=True):
         for process in below:

@@ -8,13 +8,14 @@ import os
 import re
 import secrets
 import shutil
-import sqlite3
 import tempfile
-from contextlib import closing
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
+from sqlalchemy import create_engine, text
+from sqlalchemy.pool import NullPool
 
 from guard import GuardedProcess
 from isolation import LOOPBACK, REPOSITORY, bare_environment, free_ports, wait_until
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import TracebackType
 
+    from sqlalchemy.engine import Engine
     from typing_extensions import Self
 
 EXAMPLE_PROJECT = REPOSITORY / "example_dags" / "mage_project"
@@ -38,6 +40,8 @@ class MageServer:
 
     The owner's password is made up anew each time, so that a test can look for it where it must not be.
 
+    :param database_url: its database, empty at first, as SQLAlchemy takes it; default: the SQLite file that
+        Mage makes for itself
     :param overlays: directories that are laid over a copy of the example project, the later ones on top
     :param authentication: whether Mage asks for a log-in
     :param keep_worker_pool: start one run that never ends. On an otherwise idle server Mage's pool of workers
@@ -53,6 +57,7 @@ class MageServer:
 
     def __init__(
         self,
+        database_url: str = "",
         *,
         overlays: Sequence[Path] = (),
         authentication: bool = True,
@@ -70,6 +75,7 @@ class MageServer:
         self.api_key = PUBLIC_API_KEY
         self.url = ""
         self.authentication = authentication
+        self._database_url = database_url
         self._keep_worker_pool = keep_worker_pool
         self._port = port
         self._process: GuardedProcess | None = None
@@ -92,6 +98,7 @@ class MageServer:
             "DEFAULT_OWNER_EMAIL": self.email,
             "DEFAULT_OWNER_USERNAME": self.username,
             "DEFAULT_OWNER_PASSWORD": self.password,
+            **({"MAGE_DATABASE_CONNECTION_URL": database_url} if database_url else {}),
             **(env or {}),
         }
 
@@ -237,16 +244,26 @@ class MageServer:
 
         :return: ``id``, ``status`` and ``variables`` of each, the oldest first
         """
-        rows = self._select("SELECT id, status, variables FROM pipeline_run ORDER BY id")
+        rows = self._select(
+            "SELECT id, CAST(status AS TEXT), CAST(variables AS TEXT) FROM pipeline_run ORDER BY id"
+        )
         return [
             {"id": id_, "status": status.lower(), "variables": json.loads(variables or "{}")}
             for id_, status, variables in rows
         ]
 
+    @cached_property
+    def database(self) -> Engine:
+        """Its database, once it has started."""
+        url = self._database_url or f"sqlite:///{next(self.directory.glob('data/**/mage-ai.db'))}"
+        # SQLite waits for Mage's own writers
+        return create_engine(
+            url, poolclass=NullPool, connect_args={} if self._database_url else {"timeout": 60}
+        )
+
     def _select(self, statement: str) -> list[Any]:
-        database = next(self.directory.glob("data/**/mage-ai.db"))
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
-            return connection.execute(statement).fetchall()
+        with self.database.connect() as connection:
+            return list(connection.execute(text(statement)))
 
     def _announced_url(self, read_from: int) -> str | None:
         """

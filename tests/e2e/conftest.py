@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from airflow_server import EXAMPLE_DAGS, AirflowServer, readable
+from airflow_server import DATABASE, EXAMPLE_DAGS, PREPARED_DATA, AirflowServer, readable
 from fakes.mage_cloud import FakeMageCloud
 from fakes.mage_pro import FakeMagePro
 from mage_server import MageServer
+from postgresql import PostgreSQL
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,9 +31,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session")
-def mage() -> Iterator[MageServer]:
-    with MageServer(overlays=[TEST_PROJECT]) as server:
+def postgresql() -> Iterator[PostgreSQL]:
+    """One server, with a database for Airflow and one for Mage."""
+    with PostgreSQL(PREPARED_DATA) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def starting_mage(postgresql: PostgreSQL) -> Iterator[Future[MageServer]]:
+    """Start Mage while Airflow starts."""
+    with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
+        server = MageServer(postgresql.create_database("mage"), overlays=[TEST_PROJECT])
+        yield pool.submit(stack.enter_context, server)
+
+
+@pytest.fixture(scope="session")
+def mage(starting_mage: Future[MageServer]) -> MageServer:
+    return starting_mage.result()
 
 
 @pytest.fixture(scope="session")
@@ -63,10 +80,17 @@ def env_var_secret() -> str:
 
 @pytest.fixture(scope="session")
 def airflow(
-    mage: MageServer, cloud: FakeMageCloud, pro: FakeMagePro, wrong_password: str, env_var_secret: str
+    postgresql: PostgreSQL,
+    starting_mage: Future[MageServer],
+    cloud: FakeMageCloud,
+    pro: FakeMagePro,
+    wrong_password: str,
+    env_var_secret: str,
 ) -> Iterator[AirflowServer]:
+    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS]
     # DEBUG: what must not leak must not leak there either
-    with AirflowServer(dags=[*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS], logging_level="DEBUG") as server:
+    with AirflowServer(postgresql.url(DATABASE), dags=dags, logging_level="DEBUG") as server:
+        mage = starting_mage.result()
         server.add_connection("mage_default", "mage", host=mage.url, login=mage.email, password=mage.password)
         server.add_connection(
             "mage_wrong_password", "mage", host=mage.url, login=mage.email, password=wrong_password

@@ -3,10 +3,11 @@
 import base64
 import json
 import re
-import sqlite3
-from contextlib import closing, suppress
+from contextlib import suppress
 
 import pytest
+from sqlalchemy import inspect
+from sqlalchemy import text as statement
 
 JWT = re.compile(r"eyJ[\w-]{8,}\.([\w-]{8,})\.[\w-]+")
 
@@ -15,22 +16,17 @@ def written_texts(airflow):
     """Yield everything that Airflow has written, by where: every file, and every row of its database."""
     for path in airflow.directory.rglob("*"):
         if path.is_file():
-            # SQLite's own files may have gone meanwhile, with the last connection.
+            # A component's own files come and go.
             with suppress(FileNotFoundError):
                 yield str(path.relative_to(airflow.directory)), path.read_text(errors="replace")
-    with closing(sqlite3.connect(airflow.database)) as connection:
-        tables = [
-            name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")
-        ]
-        for table in tables:
-            for row in connection.execute(f'SELECT * FROM "{table}"'):  # noqa: S608  # the database's own names
-                yield (
-                    f"table {table}",
-                    " ".join(
-                        cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)
-                        for cell in row
-                    ),
-                )
+    with airflow.database.connect() as connection:
+        for table in inspect(airflow.database).get_table_names():
+            for row in connection.execute(statement(f'SELECT * FROM "{table}"')):  # noqa: S608  # its own names
+                yield f"table {table}", " ".join(map(as_text, row))
+
+
+def as_text(cell):
+    return bytes(cell).decode(errors="replace") if isinstance(cell, (bytes, memoryview)) else str(cell)
 
 
 def places(airflow, *needles):
