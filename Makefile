@@ -1,5 +1,6 @@
 # Everything runs from a clean clone with git, make and a Python 3.10-3.13; all that it installs is under $(ENVS).
 #
+#   make quick                                       before each commit
 #   make test PYTHON=python3.12 ENVS=.envs-3.12      another Python, beside the first
 #   make e2e AIRFLOW=2.11 PYTEST_ARGS="-k leak -x"   one line, chosen tests
 #   make e2e WAITING_TASKS=200                       many tasks that wait at once, instead of a few
@@ -11,20 +12,22 @@ ENVS ?= .envs
 AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
 MAGE ?= 0.9.80
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
+# The database of the real Mage in contract tests.
+DATABASE ?= sqlite postgresql
 PYTEST_ARGS ?=
 RUNS ?= 500
-# The servers of a test keep their SQLite files in memory where there is room: on a slow disk, each commit holds
-# up all that write, until Airflow says "database is locked" and Mage takes seconds to answer.
-IN_MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$4 > 4000000 { print "TMPDIR=/dev/shm" }')
-
 ENV_DIR := $(abspath $(ENVS))
 TOOLS := $(ENV_DIR)/tools/bin
-UV := $(TOOLS)/uv --quiet
+UV := TMPDIR=$(ENV_DIR)/tmp $(TOOLS)/uv --quiet
 STAMP := $(ENV_DIR)/stamps
 # directories too: a file that goes away changes the directory it was in
 SOURCES := $(shell find airflow_provider_mage example_dags -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-url --no-annotate \
 	--custom-compile-command "make constraints"
+
+# `exec`, so that nothing stands between make and what ends when make has ended.
+STAGES = @exec $(TOOLS)/python dev/stages.py --envs $(ENV_DIR) --airflow $(AIRFLOW) --mage $(MAGE) \
+	--database $(DATABASE) --pytest-args '$(PYTEST_ARGS)'
 
 # What the caller's shell has set must not reach into the environments that are tested.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_CONFIG
@@ -33,23 +36,25 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help setup demo test check fmt build unit contract faults e2e bench constraints clean
+.PHONY: help setup demo quick test check fmt build unit contract faults e2e bench constraints clean
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment, with the built wheel in Airflow's
+setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment
 
-demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## run the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
-	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
+demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## see it work: the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
+	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) exec $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
 
-test: ## everything, in this order: check build unit contract faults e2e; stops where something fails
-	@for stage in check build unit contract "faults RUNS=30" e2e; do \
-		echo "==> make $$stage"; \
-		$(MAKE) --no-print-directory $$stage || { echo "make test: stopped, because 'make $$stage' failed" >&2; exit 1; }; \
-	done; echo "make test: all passed"
+quick: AIRFLOW = 3
+quick: DATABASE = sqlite
+quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line and one database
+	$(STAGES) check unit contract
 
-check: $(STAMP)/tools $(STAMP)/airflow-3 ## formatting, lint, types, docstrings
+test: setup ## before a push, and in CI: check, unit, contract, faults and e2e, side by side
+	$(STAGES) --runs 30 check unit contract faults e2e
+
+check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, types, docstrings
 	@$(TOOLS)/ruff format --check --diff --quiet || { echo "make check: 'make fmt' formats these" >&2; exit 1; }
 	@$(TOOLS)/ruff check --quiet
 	@$(TOOLS)/mypy --python-executable $(ENV_DIR)/airflow-3/bin/python
@@ -62,30 +67,17 @@ fmt: $(STAMP)/tools ## format, and fix what ruff can fix
 build: $(STAMP)/wheel ## build the sdist, and the wheel out of it, into dist/
 	@ls dist/*
 
-unit: $(AIRFLOW:%=unit-%) ## the wheel, and unit tests, on both Airflow lines
-contract: contract-$(MAGE) ## the fake against a real Mage (MAGE=0.9.70: the oldest supported)
-e2e: $(AIRFLOW:%=e2e-%) ## real Airflow and real Mage, on both Airflow lines
+unit: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) ## after a change to the package: unit tests and the wheel, on both Airflow lines
+	$(STAGES) unit
 
-faults: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## break requests between the package and Mage, in RUNS=500 runs
-	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
-		$(ENV_DIR)/airflow-3/bin/pytest tests/faults $(PYTEST_ARGS)
-	@[ "$(RUNS)" = 0 ] || $(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
-		$(ENV_DIR)/airflow-3/bin/python dev/faults.py --runs $(RUNS)
+contract: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to api/ or the fakes: the fake against a real Mage (MAGE=0.9.70: the oldest)
+	$(STAGES) contract
 
-# Airflow reads its home on import: each line gets one of its own.
-unit-%: $(STAMP)/wheel-in-airflow-%
-	@echo "--> unit tests, Airflow $*"
-	@AIRFLOW_HOME=$(ENV_DIR)/home-airflow-$* $(ENV_DIR)/airflow-$*/bin/pytest tests/package tests/unit $(PYTEST_ARGS)
+faults: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to starts or waiting: requests broken on purpose, and at random in RUNS=500 runs
+	$(STAGES) --runs $(RUNS) faults
 
-contract-%: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-%
-	@echo "--> contract tests, Mage $*"
-	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 MAGE_ENV=$(ENV_DIR)/mage-$* \
-		$(ENV_DIR)/airflow-3/bin/pytest tests/contract $(PYTEST_ARGS)
-
-e2e-%: $(STAMP)/wheel-in-airflow-% $(STAMP)/database-of-airflow-% $(STAMP)/mage-$(MAGE)
-	@echo "--> end-to-end tests, Airflow $*, Mage $(MAGE)"
-	@$(IN_MEMORY) AIRFLOW_HOME=$(ENV_DIR)/home-airflow-$* MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
-		$(ENV_DIR)/airflow-$*/bin/pytest tests/e2e $(PYTEST_ARGS)
+e2e: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## after a change to what Airflow sees: a real Airflow of each line and a real Mage
+	$(STAGES) e2e
 
 bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (half an hour), into docs/benchmarks.md
 	@kept=true; \
@@ -113,7 +105,7 @@ $(STAMP)/tools: constraints/tools.txt
 	@$(if $(filter 3.10 3.11 3.12 3.13,$(PYTHON_VERSION)),,\
 		echo "$(PYTHON) is not a Python 3.10-3.13: name one, as in 'make setup PYTHON=python3.12'" >&2; exit 1)
 	@echo "--> environment: tools"
-	@rm -rf $(ENV_DIR)/tools && mkdir -p $(STAMP) && $(PYTHON) -m venv $(ENV_DIR)/tools
+	@rm -rf $(ENV_DIR)/tools && mkdir -p $(STAMP) $(ENV_DIR)/tmp && $(PYTHON) -m venv $(ENV_DIR)/tools
 	@$(TOOLS)/python -m pip install --quiet --disable-pip-version-check -c constraints/tools.txt uv
 	@$(UV) pip install --python $(TOOLS)/python -r constraints/tools.txt
 	@touch $@

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -18,7 +19,7 @@ from rich.table import Table
 from rich.text import Text
 
 from airflow_server import AIRFLOW_VERSION, DATABASE, PREPARED_DATA, AirflowServer, readable
-from isolation import is_free
+from isolation import die_with_parent, is_free, roomy_directory
 from mage_server import MageServer
 from postgresql import PostgreSQL
 
@@ -173,6 +174,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--keep", action="store_true", help="both servers stay up until Ctrl-C")
     keep = parser.parse_args().keep
+    die_with_parent()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+    tempfile.tempdir = str(roomy_directory())
     try:
         as_it_should = run_demo(keep=keep)
     except KeyboardInterrupt:

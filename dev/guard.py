@@ -41,7 +41,7 @@ class GuardedProcess:
     :param command: the program and its arguments
     :param env: its whole environment: nothing is inherited
     :param cwd: where it runs
-    :param log_path: file that its output is appended to
+    :param log_path: file that its output is appended to; None: it writes where the caller does
     :param remove: directories that are removed when the caller dies
     """
 
@@ -51,16 +51,16 @@ class GuardedProcess:
         *,
         env: Mapping[str, str],
         cwd: Path,
-        log_path: Path,
+        log_path: Path | None,
         remove: Sequence[Path] = (),
     ) -> None:
         removals = [argument for path in remove for argument in ("--remove", str(path))]
-        with log_path.open("ab") as log:
+        with log_path.open("ab") if log_path else contextlib.nullcontext() as log:
             self._guard = subprocess.Popen(
                 [sys.executable, __file__, *removals, "--", *command],
                 stdin=subprocess.PIPE,
                 stdout=log,
-                stderr=subprocess.STDOUT,
+                stderr=subprocess.STDOUT if log else None,
                 env=dict(env),
                 cwd=cwd,
                 start_new_session=True,  # a Ctrl-C in the terminal is for the caller alone
@@ -70,6 +70,11 @@ class GuardedProcess:
     def is_running(self) -> bool:
         """Whether the command still runs."""
         return self._guard.poll() is None
+
+    @property
+    def exit_code(self) -> int:
+        """The command's exit code, once it has ended; negative if a signal ended it."""
+        return self._guard.wait()
 
     def processes(self) -> list[psutil.Process]:
         """Everything that runs below the guard, the command included."""

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import random
+import shutil
+import signal
 import socket
+import sys
+import tempfile
 import time
-from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,6 +21,16 @@ T = TypeVar("T")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 LOOPBACK = "127.0.0.1"
+PORTS = range(10_000, 32_000)
+"""Below those that Linux gives to outgoing connections: one of these may be gone the moment after."""
+
+ROOM = 4 * 1024**3
+"""Bytes that must be free in memory for files to go there."""
+
+PR_SET_PDEATHSIG = 1
+# The UDP port of the same number, which no server here uses, says that a port is taken: it is free again
+# when this process has ended, however it ended.
+_claims: list[socket.socket] = []
 # Everything else, AIRFLOW__... and credentials above all, stays out of a server's environment.
 PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
@@ -35,16 +50,43 @@ def bare_environment(*, home: Path, bin_dir: Path) -> dict[str, str]:
 
 def free_ports(count: int) -> list[int]:
     """
-    Ports on loopback that were free a moment ago.
+    Ports on loopback that nobody uses, and that nobody else is given while this process lives.
 
     :param count: how many
     :return: their numbers, all different
     """
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for listener in sockets:
-            listener.bind((LOOPBACK, 0))
-        return [listener.getsockname()[1] for listener in sockets]
+    ports: list[int] = []
+    while len(ports) < count:
+        port = random.choice(PORTS)  # noqa: S311  chance, not a secret
+        claim = socket.socket(type=socket.SOCK_DGRAM)
+        try:
+            claim.bind((LOOPBACK, port))
+            with socket.socket() as listener:
+                listener.bind((LOOPBACK, port))
+        except OSError:
+            claim.close()
+        else:
+            _claims.append(claim)
+            ports.append(port)
+    return ports
+
+
+def roomy_directory() -> Path:
+    """
+    Where the temporary files of tests go.
+
+    :return: a directory in memory where there is room: on a slow or busy disk everything takes longer
+    """
+    in_memory = Path("/dev/shm")  # noqa: S108  the names in it are made by mkdtemp
+    if in_memory.is_dir() and os.access(in_memory, os.W_OK) and shutil.disk_usage(in_memory).free > ROOM:
+        return in_memory
+    return Path(tempfile.gettempdir())
+
+
+def die_with_parent() -> None:
+    """Have this process told to end (SIGTERM) when the one that started it has ended, however it ended."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def is_free(port: int) -> bool:
