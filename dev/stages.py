@@ -123,7 +123,10 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
             pytest(f"contract-{database}", "3", "tests/contract", MAGE_DATABASE=database)
             for database in args.database
         ],
-        "unit": [pytest(f"unit-{line}", line, "tests/package", "tests/unit") for line in args.airflow],
+        "unit": [
+            pytest(f"unit-{line}", line, "tests/harness", "tests/package", "tests/unit")
+            for line in args.airflow
+        ],
         "check": [Stage("check", ["make", "--no-print-directory", "check"])],
     }
     if args.runs:
