@@ -15,7 +15,6 @@ import contextlib
 import ctypes
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -23,6 +22,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+
+from isolation import die_with_parent, remove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -152,7 +153,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     word = b""
     try:
-        server = subprocess.Popen(args.command, stdin=subprocess.DEVNULL)
+        # It ends also if the guard is killed, which nobody should do.
+        server = subprocess.Popen(args.command, stdin=subprocess.DEVNULL, preexec_fn=die_with_parent)  # noqa: PLW1509  no threads
         while server.poll() is None:
             if select.select([sys.stdin], [], [], 1.0)[0]:
                 word = os.read(sys.stdin.fileno(), 1)
@@ -165,7 +167,7 @@ def main() -> int:
         end_children(grace=GRACE_SECONDS if word == STOP else 0)
         if not word:  # the pipe closed, as the caller is dead, or somebody ends every process
             for path in args.remove:
-                shutil.rmtree(path, ignore_errors=True)
+                remove(path)
     return server.wait()
 
 

@@ -27,6 +27,7 @@ PORTS = range(10_000, 32_000)
 ROOM = 4 * 1024**3
 """Bytes that must be free in memory for files to go there."""
 
+REMOVAL_SECONDS = 20.0
 PR_SET_PDEATHSIG = 1
 # The UDP port of the same number, which no server here uses, says that a port is taken: it is free again
 # when this process has ended, however it ended.
@@ -87,6 +88,18 @@ def die_with_parent() -> None:
     """Have this process told to end (SIGTERM) when the one that started it has ended, however it ended."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def remove(directory: Path) -> None:
+    """
+    Remove a directory, also one in which something that is about to end still writes.
+
+    :param directory: what is removed
+    """
+    give_up = time.monotonic() + REMOVAL_SECONDS
+    while directory.exists() and time.monotonic() < give_up:
+        shutil.rmtree(directory, ignore_errors=True)
+        time.sleep(0.1 * directory.exists())
 
 
 def is_free(port: int) -> bool:

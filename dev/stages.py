@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import shutil
 import signal
 import sys
 import time
@@ -23,7 +22,7 @@ from pathlib import Path
 from tempfile import mkdtemp
 
 from guard import GuardedProcess
-from isolation import REPOSITORY, die_with_parent, roomy_directory
+from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
 NAMES = ("check", "unit", "contract", "faults", "e2e")
 LOOK_SECONDS = 0.2
@@ -80,7 +79,7 @@ class Running:
         if self._log:
             print(f"\n==> {self.stage.name}\n{self._log.read_text(errors='replace').rstrip()}", flush=True)
         print(f"<== {result}", flush=True)
-        shutil.rmtree(self._directory, ignore_errors=True)
+        remove(self._directory)
         return result
 
 

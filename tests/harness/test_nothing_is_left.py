@@ -91,7 +91,7 @@ def test_what_left_its_process_group_and_ignores_sigterm_ends_with_the_caller(tm
         assert len(marked(directory)) >= 3
         caller.kill()
     wait_until(lambda: not directory.exists(), what="end of the directory", timeout=60)
-    assert marked(directory) == []
+    wait_until(lambda: not marked(directory), what="end of the processes", timeout=60)
 
 
 def test_a_port_that_was_given_to_one_process_is_given_to_no_other():
