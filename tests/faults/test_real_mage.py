@@ -8,14 +8,16 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from faults import TIMEOUT, TimedProxy
 
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from fakes.faults import late_answer, late_request
-from fakes.faulty_proxy import FaultyProxy
 from fakes.scheduler import TaskInstance, add_connection
 from isolation import REPOSITORY, wait_until
 from mage_server import MageServer
@@ -23,8 +25,17 @@ from mage_server import MageServer
 HERE = Path(__file__).resolve().parent
 PROJECT = (HERE.parent / "mage_project", HERE / "mage_project")
 MODES = {"sync": False, "deferred": True}
-TIMEOUT = 4.0
+PATIENT = 60.0
+"""Seconds that a request may take where no time-out is waited for: no busy machine makes it longer."""
+
+ENOUGH = 900.0
+"""Seconds until something is waited for in vain, however busy the machine is."""
+
 RUNS_TO_LOSE_ONE = 40
+FIRST_RUN_SECONDS = 15.0
+LEAST_STALL_SECONDS = 6.0
+
+pytestmark = pytest.mark.timeout(3600)  # the first waits for all cases, of both modules
 
 
 class Task(TaskInstance):
@@ -32,15 +43,16 @@ class Task(TaskInstance):
     A task on a real Mage.
 
     :param url: Where it finds that Mage, or a proxy in front of it.
+    :param request_timeout: Seconds that a request may take.
     """
 
-    def __init__(self, mage, url, name, **options):
+    def __init__(self, mage, url, name, request_timeout=PATIENT, **options):
         self.mage = mage
         self.options = {
             "task_id": "task",
             # Nobody waits for a log-in of each, which keeps Mage busy for a second.
             "mage_conn_id": add_connection(
-                name, mage, url, timeout=TIMEOUT, oauth_token=mage.session_tokens()[0]
+                name, mage, url, timeout=request_timeout, oauth_token=mage.session_tokens()[0]
             ),
             "poll_interval": 1,
             **options,
@@ -83,42 +95,32 @@ class Log(logging.Handler):
         return any(text in line for line in self.lines)
 
 
-# A job that Mage loses
+@dataclass(frozen=True)
+class Outcome:
+    """
+    What became of a case.
+
+    :param slowest: The most seconds that Mage took to answer; 0 where nothing depends on that.
+    """
+
+    statuses: list[str]
+    errors: list[Exception] = field(default_factory=list)
+    log: list[str] = field(default_factory=list)
+    blocks: list[str] = field(default_factory=list)
+    run_keys: set[str] = field(default_factory=set)
+    slowest: float = 0.0
 
 
-def lose_a_job():
-    """Start runs of three quick blocks until Mage's worker pool leaves with a job in its queue."""
-    with MageServer(overlays=PROJECT, keep_worker_pool=False) as mage, Log() as log:
-        for number in range(RUNS_TO_LOSE_ONE):
-            journal = mage.directory / f"journal_{number}"
-            task = Task(
-                mage,
-                mage.url,
-                f"lose_{number}",
-                pipeline_uuid="journal",
-                variables={"journal": str(journal)},
-                stall_timeout=6,
-                timeout=15,
-                cancel_on_kill=False,
-            )
-            log.lines.clear()
-            try:
-                task.attempt()
-            except TimeoutError:
-                was_lost = "is queued. Mage says that its scheduler is running. Its worker pool may" in log
-                task.options |= {"on_stall": "repair", "timeout": None}
-                task.attempt()
-                if was_lost:
-                    return log.lines, task.statuses, journal.read_text().split()
-    return None
+class Case:
+    """A case in which nothing depends on time-outs."""
 
+    pool = ""
+    needs_mage = False
+    length = 0.0
+    timeout = PATIENT
 
-@pytest.fixture(scope="module", autouse=True)
-def losing_a_job(request):
-    """In the background, as it takes a while and leaves the machine idle."""
-    with ThreadPoolExecutor() as pool:
-        wanted = any(item.name.startswith("test_a_job") for item in request.session.items)
-        yield pool.submit(lose_a_job) if wanted else None
+    def at(self, _):
+        return self
 
 
 # A server that goes away in mid-run
@@ -134,29 +136,51 @@ def die_for_a_minute(mage):
     mage.start()
 
 
-@pytest.mark.parametrize("accident", [restart, die_for_a_minute])
-def test_a_mage_that_goes_away_in_mid_run_is_waited_out(mage, accident):
-    tasks = [
-        Task(
-            mage,
-            mage.url,
-            f"{accident.__name__}_{mode}",
-            pipeline_uuid="sleeper",
-            variables={"seconds": 10},
-            deferrable=MODES[mode],
-        )
-        for mode in MODES
-    ]
-    with ThreadPoolExecutor() as pool:
-        ends = [pool.submit(task.run) for task in tasks]
-        for task in tasks:
-            wait_until(lambda task=task: "running" in task.statuses, what="Mage run", timeout=60)
-        accident(mage)
-        for end in ends:
-            end.result(timeout=200)
-    for task in tasks:
-        assert task.statuses == ["completed"]
-        assert not task.errors
+@dataclass(frozen=True)
+class Accident(Case):
+    """Two tasks, which wait in a worker and in a triggerer, on a Mage of their own."""
+
+    happen: Callable[[MageServer], None]
+
+    pool = "accidents"
+
+    def __str__(self):
+        return self.happen.__name__
+
+    def play(self, _):
+        with MageServer(overlays=PROJECT) as mage:
+            tasks = [
+                Task(
+                    mage,
+                    mage.url,
+                    f"{self}_{mode}",
+                    pipeline_uuid="sleeper",
+                    variables={"seconds": 10},
+                    deferrable=MODES[mode],
+                )
+                for mode in MODES
+            ]
+            with ThreadPoolExecutor() as pool:
+                ends = [pool.submit(task.run) for task in tasks]
+                for task in tasks:
+                    wait_until(lambda task=task: "running" in task.statuses, what="Mage run", timeout=ENOUGH)
+                self.happen(mage)
+                for end in ends:
+                    end.result(timeout=ENOUGH)
+            return Outcome(
+                [status for task in tasks for status in task.statuses],
+                [error for task in tasks for error in task.errors],
+            )
+
+    def check(self, outcome):
+        assert outcome.statuses == ["completed", "completed"]
+        assert not outcome.errors
+
+
+@pytest.mark.parametrize("case", [Accident(restart), Accident(die_for_a_minute)], ids=str)
+def test_a_mage_that_goes_away_in_mid_run_is_waited_out(outcomes, case):
+    case_at_pace, outcome = outcomes[case].result()
+    case_at_pace.check(outcome)
 
 
 # A task whose process is killed
@@ -177,47 +201,146 @@ def start_process(task):
     return subprocess.Popen([sys.executable, "-c", code], env=env)  # noqa: S603  it is our own code
 
 
-@pytest.mark.parametrize(
-    ("fault", "seconds", "statuses"),
-    [
-        pytest.param(late_answer(60), 2 * TIMEOUT, ["completed"], id="it had arrived"),
-        pytest.param(
-            late_request(3 * TIMEOUT),
-            5 * TIMEOUT,
-            ["completed", "cancelled"],
-            id="it arrives after the retry",
-        ),
-    ],
-)
-def test_a_task_that_is_killed_while_it_asks_for_a_run_has_one_run(mage, fault, seconds, statuses):
-    with FaultyProxy(mage.url) as proxy, Log() as log:
-        task = Task(
-            mage,
-            proxy.root,
-            f"killed_{len(statuses)}",
-            pipeline_uuid="sleeper",
-            variables={"seconds": seconds},
-        )
-        proxy.inject(fault, match=("POST", "/pipeline_runs$"))
-        process = start_process(task)
-        wait_until(lambda: proxy.count("POST", "/pipeline_runs$"), what="request for a run", timeout=120)
-        if len(statuses) == 1:
-            wait_until(lambda: task.statuses, what="Mage run", timeout=30)
-        process.kill()
-        process.wait()
-        task.try_number = 1
-        task.attempt()
-    assert task.statuses == statuses
-    assert len({run["variables"]["airflow"]["run_key"] for run in task.runs}) == 1
-    assert ("Reattached to run" in log) == (len(statuses) == 1)
+@dataclass(frozen=True)
+class Kill(Case):
+    """
+    A task that is killed while it asks for a run, and tried again.
+
+    :param has_arrived: Whether the request has reached Mage by then. If not, it does after the retry's own.
+    """
+
+    has_arrived: bool
+    pace: int = 1
+
+    pool = "real"
+    needs_mage = True
+    length = 100.0
+
+    def __str__(self):
+        return "it had arrived" if self.has_arrived else "it arrives after the retry"
+
+    def at(self, pace):
+        return replace(self, pace=pace)
+
+    @property
+    def timeout(self):
+        return self.pace * TIMEOUT
+
+    def play(self, mage):
+        if self.has_arrived:
+            # The run is to be still active when the retry finds it, some requests later.
+            fault, seconds = late_answer(600), 5 * self.timeout
+        else:
+            # Late enough for the retry to be first; and of the run that it then starts the end must not come
+            # before the retry has looked for the last time, seven time-outs after its own.
+            fault, seconds = late_request(3 * self.timeout), 5 * self.timeout
+        with TimedProxy(mage.url) as proxy, Log() as log:
+            task = Task(
+                mage,
+                proxy.root,
+                f"killed_{self.has_arrived}_{self.pace}",
+                self.timeout,
+                pipeline_uuid="sleeper",
+                variables={"seconds": seconds},
+            )
+            proxy.inject(fault, match=("POST", "/pipeline_runs$"))
+            process = start_process(task)
+            wait_until(
+                lambda: proxy.count("POST", "/pipeline_runs$"), what="request for a run", timeout=ENOUGH
+            )
+            if self.has_arrived:
+                wait_until(lambda: task.statuses, what="Mage run", timeout=ENOUGH)
+            process.kill()
+            process.wait()
+            task.try_number = 1
+            task.attempt()
+        keys = {run["variables"]["airflow"]["run_key"] for run in task.runs}
+        return Outcome(task.statuses, log=log.lines, run_keys=keys, slowest=proxy.slowest)
+
+    def check(self, outcome):
+        assert outcome.statuses == (["completed"] if self.has_arrived else ["completed", "cancelled"])
+        assert len(outcome.run_keys) == 1
+        assert any("Reattached to run" in line for line in outcome.log) == self.has_arrived
 
 
-def test_a_job_that_mage_has_lost_is_reported_and_found_again(losing_a_job):
-    outcome = losing_a_job.result()
+@pytest.mark.parametrize("case", [Kill(has_arrived=True), Kill(has_arrived=False)], ids=str)
+def test_a_task_that_is_killed_while_it_asks_for_a_run_has_one_run(outcomes, case):
+    case_at_pace, outcome = outcomes[case].result()
+    case_at_pace.check(outcome)
+
+
+# A job that Mage loses
+
+SAYS_IT_IS_LOST = "is queued. Mage says that its scheduler is running. Its worker pool may"
+
+
+@dataclass(frozen=True)
+class LostJob(Case):
+    """
+    Runs of three quick blocks, until Mage's worker pool leaves with a job in its queue.
+
+    On a busy machine a job may only seem lost. So a run counts as standing still when it does for as long as
+    the slowest so far took from start to end, and as lost when it still has not moved after as long again.
+    """
+
+    pool = "lost job"
+
+    def __str__(self):
+        return "lost job"
+
+    def play(self, _):
+        slowest = FIRST_RUN_SECONDS
+        with MageServer(overlays=PROJECT, keep_worker_pool=False) as mage, Log() as log:
+            for number in range(RUNS_TO_LOSE_ONE):
+                journal = mage.directory / f"journal_{number}"
+                stall_timeout = max(LEAST_STALL_SECONDS, slowest)
+                task = Task(
+                    mage,
+                    mage.url,
+                    f"lose_{number}",
+                    pipeline_uuid="journal",
+                    variables={"journal": str(journal)},
+                    stall_timeout=stall_timeout,
+                    timeout=2.5 * stall_timeout,
+                    cancel_on_kill=False,
+                )
+                log.lines.clear()
+                started = time.monotonic()
+                try:
+                    task.attempt()
+                except TimeoutError:
+                    is_lost = SAYS_IT_IS_LOST in log and stands_still(mage, task.runs[0]["id"], stall_timeout)
+                    task.options |= {"on_stall": "repair", "timeout": None}
+                    task.attempt()
+                    if is_lost:
+                        return Outcome(task.statuses, log=log.lines, blocks=journal.read_text().split())
+                seconds = time.monotonic() - started
+                slowest = max(slowest, seconds) if number else seconds
+        return None
+
+    def check(self, outcome):
+        if outcome is None:
+            return
+        assert any("Reattached to run" in line for line in outcome.log)
+        assert any("which wakes its worker pool" in line for line in outcome.log)
+        assert outcome.statuses == ["completed"]
+        assert outcome.blocks == ["first", "middle", "last"]
+
+
+def stands_still(mage, pipeline_run_id, seconds):
+    """Tell whether no block of a run changes in so many seconds."""
+
+    def blocks():
+        return [block["status"] for block in mage.run(pipeline_run_id)["block_runs"]]
+
+    before = blocks()
+    time.sleep(seconds)
+    return blocks() == before
+
+
+@pytest.mark.parametrize("case", [LostJob()], ids=str)
+def test_a_job_that_mage_has_lost_is_reported_and_found_again(outcomes, case):
+    case_at_pace, outcome = outcomes[case].result()
     if outcome is None:
         pytest.skip(f"Mage has lost no job of {RUNS_TO_LOSE_ONE} runs")
-    log, statuses, blocks = outcome
-    assert any("Reattached to run" in line for line in log)
-    assert any("which wakes its worker pool" in line for line in log)
-    assert statuses == ["completed"]
-    assert blocks == ["first", "middle", "last"]
+    case_at_pace.check(outcome)
