@@ -12,8 +12,6 @@ ENVS ?= .envs
 AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
 MAGE ?= 0.9.80
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
-# The database of the real Mage in contract tests.
-DATABASE ?= sqlite
 PYTEST_ARGS ?=
 RUNS ?= 500
 ENV_DIR := $(abspath $(ENVS))
@@ -27,7 +25,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-u
 
 # `exec`, so that nothing stands between make and what ends when make has ended.
 STAGES = @exec $(TOOLS)/python dev/stages.py --envs $(ENV_DIR) --airflow $(AIRFLOW) --mage $(MAGE) \
-	--database $(DATABASE) --pytest-args '$(PYTEST_ARGS)'
+	--pytest-args '$(PYTEST_ARGS)'
 
 # What the caller's shell has set must not reach into the environments that are tested.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_CONFIG
@@ -47,8 +45,7 @@ demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$
 	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) exec $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
 
 quick: AIRFLOW = 3
-quick: DATABASE = sqlite
-quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line and one database
+quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line
 	$(STAGES) check unit contract
 
 test: setup ## before a push, and in CI: check, unit, contract, faults and e2e, side by side

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import random
@@ -11,6 +12,7 @@ import socket
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -31,7 +33,8 @@ REMOVAL_SECONDS = 20.0
 PR_SET_PDEATHSIG = 1
 # The UDP port of the same number, which no server here uses, says that a port is taken: it is free again
 # when this process has ended, however it ended.
-_claims: list[socket.socket] = []
+_claims = ExitStack()
+atexit.register(_claims.close)
 # Everything else, AIRFLOW__... and credentials above all, stays out of a server's environment.
 PASSED_ON = ("LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ")
 
@@ -67,7 +70,7 @@ def free_ports(count: int) -> list[int]:
         except OSError:
             claim.close()
         else:
-            _claims.append(claim)
+            _claims.enter_context(claim)
             ports.append(port)
     return ports
 

@@ -162,8 +162,10 @@ def fake_stage(case):
         "cancel": {"polls_to_finish": None},
         "repair": {"fails_at": "middle", "fails_times": 1, "error": RuntimeError(WHY)},
     }
+    # Its own: a log-in is remembered by URL and user, and a port may be that of a case before.
+    password = f"sesame-{random.getrandbits(64):x}"
     # Airflow masks every token that it has ever seen, which takes the longer the more there are.
-    with FakeMage(polls_to_finish=3, authentication=case.phase.name == "log-in") as mage:
+    with FakeMage(password=password, polls_to_finish=3, authentication=case.phase.name == "log-in") as mage:
         poll_interval = 0.05
         if case.comes_too_late:
             mage.polls_to_finish, poll_interval = 8, case.timeout
