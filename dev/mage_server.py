@@ -14,8 +14,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
-import server_logs
-from repeating import LOST, ask_patiently
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
@@ -33,8 +31,7 @@ EXAMPLE_PROJECT = REPOSITORY / "example_dags" / "mage_project"
 KEEP_WORKER_POOL = Path(__file__).resolve().parent / "keep_worker_pool"
 DEFAULT_ENV = REPOSITORY / ".envs" / "mage-0.9.80"
 PUBLIC_API_KEY = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"  # every Mage has it; no secret
-START_SECONDS = 600
-REQUEST_SECONDS = 60
+START_SECONDS = 300
 
 
 class MageServer:
@@ -82,10 +79,7 @@ class MageServer:
         self._keep_worker_pool = keep_worker_pool
         self._port = port
         self._process: GuardedProcess | None = None
-        self.troubles: list[str] = []
-        """What was said each time that the API had to be asked again."""
-
-        self._headers = {"X-API-KEY": self.api_key}
+        self._session = requests.Session()
         # realpath: Mage reports its project's path with symlinks resolved
         self.directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="mage-server-")))
         self.project_dir = self.directory / "project"
@@ -141,15 +135,13 @@ class MageServer:
             remove=[self.directory],
         )
 
-        server_logs.watch("Mage", self.log_path, self.troubles)
-
         self.url = wait_until(
             lambda: self._announced_url(read_from), what="Mage server", timeout=START_SECONDS
         )
         self._port = int(self.url.rpartition(":")[2])
         wait_until(self._is_ready, what="Mage scheduler", timeout=START_SECONDS)
-        if self.authentication and "OAUTH-TOKEN" not in self._headers:
-            self._headers["OAUTH-TOKEN"] = self._log_in()
+        if self.authentication and "OAUTH-TOKEN" not in self._session.headers:
+            self._session.headers["OAUTH-TOKEN"] = self._log_in()
         if self._keep_worker_pool and not self.runs(KEEP_WORKER_POOL.name):
             self.start_run(KEEP_WORKER_POOL.name)
 
@@ -174,49 +166,25 @@ class MageServer:
     def close(self) -> None:
         """Stop, and remove everything."""
         self.stop()
+        self._session.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """
         Ask Mage's API something, as the owner.
 
-        While Mage is too busy to answer, it is asked again, unless that might change something twice.
-
         :param method: HTTP method
         :param path: below ``/api``, with its query
         :param body: sent as JSON
         :return: the answer
-        """
-        if method not in {"GET", "PUT"}:
-            return self._read(self._send(method, path, body))
-        return self._read(
-            ask_patiently(
-                lambda: self._send(method, path, body),
-                what=f"{method} {path}",
-                repeat_if_lost=True,
-                troubles=self.troubles,
-            )
-        )
-
-    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
-        # No session: those of requests are not for several threads.
-        return requests.request(
-            method, f"{self.url}/api{path}", json=body, headers=self._headers, timeout=REQUEST_SECONDS
-        )
-
-    @staticmethod
-    def _read(answer: requests.Response) -> dict[str, Any]:
-        """
-        Read an answer, whose status says nothing.
-
-        :param answer: of Mage
-        :return: its JSON object
         :raises RuntimeError: when it says ``error``
         """
-        read: dict[str, Any] = answer.json()
-        if error := read.get("error"):
+        answer: dict[str, Any] = self._session.request(
+            method, f"{self.url}/api{path}", json=body, headers={"X-API-KEY": self.api_key}, timeout=30
+        ).json()
+        if error := answer.get("error"):
             raise RuntimeError(f"Mage: {error.get('code')} {error.get('message')}")
-        return read
+        return answer
 
     def start_run(self, pipeline_uuid: str, variables: Mapping[str, Any] | None = None) -> int:
         """
@@ -313,8 +281,8 @@ class MageServer:
 
     def _is_ready(self) -> bool:
         try:
-            status = self._read(self._send("GET", "/status"))["statuses"][0]
-        except (*LOST, ValueError):
+            status = self.request("GET", "/status")["statuses"][0]
+        except (requests.RequestException, ValueError):
             return False
         return bool(status["repo_path"] == str(self.project_dir) and status["scheduler_status"] == "running")
 
@@ -326,7 +294,7 @@ class MageServer:
         """
         if token := self._new_session_token(self.email, self.password):
             return token
-        self._headers["OAUTH-TOKEN"] = self._new_session_token("admin@admin.com", "admin")
+        self._session.headers["OAUTH-TOKEN"] = self._new_session_token("admin@admin.com", "admin")
         [owner] = self.request("GET", "/users")["users"]
         ours = {
             "email": self.email,
