@@ -46,9 +46,9 @@ demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$
 
 quick: AIRFLOW = 3
 quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line
-	$(STAGES) check unit contract
+	$(STAGES) --at-once 3 check unit contract
 
-test: setup ## before a push, and in CI: check, unit, contract, faults and e2e, side by side
+test: setup ## before a push, and in CI: check, unit, contract, faults and e2e
 	$(STAGES) --runs 30 check unit contract faults e2e
 
 check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, types, docstrings

@@ -57,8 +57,13 @@ def wrong_password() -> str:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[FakeMageCloud]:
-    """A simulated Mage Cloud, whose clusters take two seconds to start and to stop."""
-    with FakeMageCloud(password=f"cloudy-{secrets.token_hex(12)}", delay=2.0) as server:
+    """
+    A simulated Mage Cloud.
+
+    Its clusters take five seconds to start and to stop: a deferred task that is due again before its first
+    process is seen to have ended is failed by Airflow 3.3 (apache/airflow#71172).
+    """
+    with FakeMageCloud(password=f"cloudy-{secrets.token_hex(12)}", delay=5.0) as server:
         for cluster_id in ("reports", "orders", "staging"):  # those of the examples
             server.cluster(cluster_id)
         yield server
