@@ -50,6 +50,27 @@ SETTINGS = {
 OTHER_USER = "nobody"
 """Who runs it when root would, as PostgreSQL refuses to be run by root."""
 
+SOCKET = ".s.PGSQL.5432"
+SOCKET_PATH_BYTES = 103
+"""What the address of a Unix socket holds; on Linux it is four more."""
+
+SHORT = "/tmp"  # noqa: S108  # where a directory is made by mkdtemp
+"""Where the directory is made if the socket's path would be too long among the other temporary files."""
+
+
+def socket_directory() -> Path:
+    """
+    Make a directory that a Unix socket can be in, wherever TMPDIR is.
+
+    :return: its path, resolved, as the programs of another user resolve it anew
+    """
+    for parent in (tempfile.gettempdir(), SHORT):
+        directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="postgresql-", dir=parent)))
+        if len(os.fsencode(directory / SOCKET)) <= SOCKET_PATH_BYTES:
+            break
+        directory.rmdir()
+    return directory
+
 
 class PostgreSQL:
     """
@@ -59,8 +80,7 @@ class PostgreSQL:
     """
 
     def __init__(self, data: Path | None = None) -> None:
-        # realpath: the programs of the other user resolve it anew, and a socket's path must be short
-        self.directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="postgresql-")))
+        self.directory = socket_directory()
         self.log_path = self.directory / "postgresql.log"
         self._data = self.directory / "data"
         self._prepared = data
