@@ -25,7 +25,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-u
 
 # `exec`, so that nothing stands between make and what ends when make has ended.
 STAGES = @exec $(TOOLS)/python dev/stages.py --envs $(ENV_DIR) --airflow $(AIRFLOW) --mage $(MAGE) \
-	--pytest-args '$(PYTEST_ARGS)'
+	--pytest-args='$(PYTEST_ARGS)'
 
 # What the caller's shell has set must not reach into the environments that are tested.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_CONFIG

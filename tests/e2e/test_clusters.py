@@ -3,41 +3,51 @@
 from __future__ import annotations
 
 import re
+import time
+from functools import partial
 
+import psutil
 import pytest
 
 from airflow_server import readable
 from isolation import wait_until
+from side_by_side import SideBySide
 
-WORK = [*(f"before_{number}" for number in range(5)), "middle", *(f"after_{number}" for number in range(4))]
-LONG = 600
+TEN = [*(f"before_{number}" for number in range(5)), "middle", *(f"after_{number}" for number in range(4))]
+SHORT = ["before_0", "middle", "after_0"]
+CLUSTER_TASKS = ["start_cluster", "stop_cluster"]
+PATIENCE = 600
+SHORT_DAG = "shared_cluster_short"
 
 
 class Scene:
     """One DAG run and its cluster, which has the run's name."""
 
-    def __init__(self, airflow, cloud, name, dag_id="shared_cluster", *, cluster_id=None, delay=None, **conf):
-        self.airflow, self.cloud, self.dag_id = airflow, cloud, dag_id
+    def __init__(self, airflow, cloud, name, dag_id=SHORT_DAG, *, cluster_id=None, delay=None, **conf):
+        self.airflow, self.cloud, self.dag_id, self.run_id = airflow, cloud, dag_id, name
         self.cluster_id = cluster_id or name
         if cluster_id is None:
             self.cluster = cloud.cluster(name, delay=delay)
-        self.run_id = airflow.trigger_dag(dag_id, conf={"cluster_id": self.cluster_id, **conf}, run_id=name)
+        airflow.trigger_dag(dag_id, conf={"cluster_id": self.cluster_id, **conf}, run_id=name)
 
     def wait_task(self, task_id, *states):
-        return self.airflow.wait_task(self.dag_id, self.run_id, task_id, *states, timeout=150)
+        return self.airflow.wait_task(self.dag_id, self.run_id, task_id, *states)
 
     def end(self):
         """Wait for the end of the DAG run, and return its state and those of its tasks."""
-        state = self.airflow.wait_dag_run(self.dag_id, self.run_id, timeout=240)
+        state = self.airflow.wait_dag_run(self.dag_id, self.run_id)
         return state, self.airflow.task_states(self.dag_id, self.run_id)
+
+    def process(self, task_id):
+        """Return the process that a task lives in; a task is ``running`` a moment before it has one."""
+        wait_until(lambda: self._pid(task_id), what=f"process of {task_id}", timeout=PATIENCE, interval=1.0)
+        return self.airflow.task_processes(self.dag_id, self.run_id, task_id)[0]
 
     def kill(self, task_id):
         """End a task as the kernel does when memory runs out."""
-        wait_until(lambda: self._pid(task_id), what=f"process of {task_id}", timeout=60)
-        self.airflow.task_processes(self.dag_id, self.run_id, task_id)[0].kill()
+        self.process(task_id).kill()
 
     def _pid(self, task_id):
-        """Return the process that a task lives in; a task is ``running`` a moment before it has one."""
         rows = self.airflow.task_instances(self.dag_id, self.run_id)
         return next(row["pid"] for row in rows if row["task_id"] == task_id)
 
@@ -52,35 +62,96 @@ class Scene:
         return [request.json["cluster"]["status"] for request in requests]
 
 
+class Stage:
+    """Brings about what the scenes are named for."""
+
+    def __init__(self, airflow, cloud, releases):
+        self.scene = partial(Scene, airflow, cloud)
+        self.cloud = cloud
+        self.releases = releases
+
+    def all_green(self):
+        return self.scene("all_green", "shared_cluster")
+
+    def deferrable(self):
+        return self.scene("deferrable", "shared_cluster_deferrable")
+
+    def middle_fails(self):
+        return self.scene("middle_fails", fails=True)
+
+    def middle_waits(self, name):
+        scene = self.scene(name, release=str(self.releases / name))
+        scene.wait_task("middle", "running")
+        return scene
+
+    def task_killed(self):
+        scene = self.middle_waits("task_killed")
+        scene.kill("middle")
+        return scene
+
+    def run_marked_failed(self):
+        scene = self.middle_waits("run_marked_failed")
+        scene.request("PATCH", "", {"state": "failed"})
+        return scene
+
+    def run_cleared(self):
+        scene = self.middle_waits("run_cleared")
+        process = scene.process("middle")
+        scene.request("POST", "/clear", {"dry_run": False})
+        # Airflow ends the first attempt, or forgets to: either may be.
+        psutil.wait_procs([process], timeout=15)
+        (self.releases / scene.run_id).touch()
+        return scene
+
+    def start_killed(self):
+        scene = self.scene("start_killed", delay=PATIENCE)
+        scene.wait_task("start_cluster", "running")
+        wait_until(lambda: scene.puts, what="start", timeout=PATIENCE, interval=0.5)
+        scene.kill("start_cluster")
+        # It comes up after all, while Airflow is about to stop it or later.
+        scene.cluster.delay, scene.cluster.due = 2.0, time.time() + 15
+        return scene
+
+    def nested(self):
+        self.cloud.cluster("outer"), self.cloud.cluster("inner")
+        return self.scene("nested", "nested_clusters", cluster_id="outer")
+
+    def shares_first(self):
+        """It is at work until the second has come, and the second until the first has gone."""
+        scene = self.scene("shares_first", release=str(self.releases / "shares_first"))
+        scene.wait_task("start_cluster", "success")
+        return scene
+
+    def shares_second(self, first):
+        release = self.releases / "shares_second"
+        second = self.scene("shares_second", cluster_id=first.cluster_id, release=str(release))
+        second.wait_task("start_cluster", "success")
+        (self.releases / "shares_first").touch()
+        first.end()
+        release.touch()
+        return second
+
+    def shares(self):
+        first = self.shares_first()
+        return first, self.shares_second(first)
+
+
 @pytest.fixture(scope="module")
-def scenes(airflow, cloud):
-    """All scenes, side by side; each brings about what its test is named for."""
-    cloud.cluster("outer"), cloud.cluster("inner")
-    scenes = {
-        "all green": Scene(airflow, cloud, "all_green"),
-        "deferrable": Scene(airflow, cloud, "deferrable", "shared_cluster_deferrable"),
-        "middle fails": Scene(airflow, cloud, "middle_fails", fails=True),
-        "task killed": Scene(airflow, cloud, "task_killed", seconds=LONG),
-        "run marked failed": Scene(airflow, cloud, "run_marked_failed", seconds=LONG),
-        "run cleared": Scene(airflow, cloud, "run_cleared", seconds=6),
-        "start killed": Scene(airflow, cloud, "start_killed", delay=25),
-        "nested": Scene(airflow, cloud, "nested", "nested_clusters", cluster_id="outer"),
+def scenes(airflow, cloud, tmp_path_factory):
+    """All scenes, side by side."""
+    stage = Stage(airflow, cloud, tmp_path_factory.mktemp("releases"))
+    begin = {
+        "all green": stage.all_green,
+        "deferrable": stage.deferrable,
+        "middle fails": stage.middle_fails,
+        "task killed": stage.task_killed,
+        "run marked failed": stage.run_marked_failed,
+        "run cleared": stage.run_cleared,
+        "start killed": stage.start_killed,
+        "nested": stage.nested,
+        "shares": stage.shares,
     }
-    scenes["shares: first"] = Scene(airflow, cloud, "shares_first")
-    scenes["start killed"].wait_task("start_cluster", "running")
-    wait_until(lambda: scenes["start killed"].puts, what="start", timeout=60)
-    scenes["start killed"].kill("start_cluster")
-    scenes["shares: first"].wait_task("start_cluster", "success")
-    scenes["shares: second"] = Scene(airflow, cloud, "shares_second", cluster_id="shares_first", seconds=8)
-    for name in ("task killed", "run marked failed", "run cleared"):
-        scenes[name].wait_task("middle", "running")
-        if name == "task killed":
-            scenes[name].kill("middle")
-        elif name == "run marked failed":
-            scenes[name].request("PATCH", "", {"state": "failed"})
-        else:
-            scenes[name].request("POST", "/clear", {"dry_run": False})
-    return scenes
+    return SideBySide(begin)
 
 
 def logs(scene, *task_ids):
@@ -102,7 +173,7 @@ def test_ten_green_tasks(scenes, name):
     state, tasks = scenes[name].end()
 
     assert state == "success", logs(scenes[name], "start_cluster", "middle", "stop_cluster")
-    assert set(tasks.values()) == {"success"}
+    assert tasks == dict.fromkeys([*TEN, *CLUSTER_TASKS], "success")
     assert_up_once_and_down(scenes[name])
 
 
@@ -138,7 +209,7 @@ def test_run_is_cleared_half_way(scenes):
     state, tasks = scenes["run cleared"].end()
 
     assert state == "success", logs(scenes["run cleared"], "start_cluster", "middle", "stop_cluster")
-    assert {tasks[task_id] for task_id in WORK} == {"success"}
+    assert {tasks[task_id] for task_id in SHORT} == {"success"}
     assert_up_once_and_down(scenes["run cleared"])
 
 
@@ -153,7 +224,7 @@ def test_start_is_killed_half_way(scenes):
 
 
 def test_two_runs_share_a_cluster(scenes):
-    first, second = scenes["shares: first"], scenes["shares: second"]
+    first, second = scenes["shares"]
 
     assert first.end()[0] == second.end()[0] == "success", logs(
         second, "start_cluster", "middle", "stop_cluster"
@@ -191,8 +262,10 @@ def test_task_cleared_afterwards_brings_the_cluster_up_again(scenes, airflow):
 
 
 def test_no_lease_is_left(scenes, airflow):
-    for scene in scenes.values():
-        scene.end()
+    scenes.wait()
+    for dag_id in ("shared_cluster", "shared_cluster_deferrable", SHORT_DAG, "nested_clusters"):
+        for run in airflow.request("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]:
+            airflow.wait_dag_run(dag_id, run["dag_run_id"])
 
     keys = [row["key"] for row in airflow.request("GET", "/variables?limit=100")["variables"]]
     assert [key for key in keys if key.startswith("mage_cluster_leases")] == []

@@ -42,6 +42,7 @@ def places(airflow, *needles):
 @pytest.fixture
 def looked_at_everything(airflow, run_ids):
     """The search finds what is there: in the logs of tasks and components, XComs and rendered fields."""
+    run_ids.wait()
     found = places(airflow, "daily_orders")
     assert {"table rendered_task_instance_fields", "table task_instance", "scheduler.log"} <= found
     assert any("task_id=run_daily_orders" in where for where in found)

@@ -3,36 +3,37 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 
 import pytest
 
 from isolation import wait_until
+from side_by_side import SideBySide
 
-LONG = 600
-"""Seconds that nobody waits for: such a run is to be cancelled."""
+PATIENCE = 600
 
 SCENES = {
-    "worker killed": ("plain_sync", 50),
-    "worker killed, run over before the retry": ("late_retry_sync", 8),
-    "marked failed, sync": ("plain_sync", LONG),
-    "marked failed, deferred": ("plain_deferred", LONG),
-    "cleared, sync": ("cleared_sync", LONG),
-    "cleared, deferred": ("cleared_deferred", LONG),
-    "timed out, sync": ("timeout_sync", LONG),
-    "timed out, deferred": ("timeout_deferred", LONG),
-    "triggerer restarted": ("plain_deferred", 75),
+    "worker killed": "plain_sync",
+    "worker killed, run over before the retry": "plain_sync",
+    "marked failed, sync": "plain_sync",
+    "marked failed, deferred": "plain_deferred",
+    "cleared, sync": "cleared_sync",
+    "cleared, deferred": "cleared_deferred",
+    "timed out, sync": "timeout_sync",
+    "timed out, deferred": "timeout_deferred",
+    "triggerer restarted": "plain_deferred",
 }
 
 
 class Scene:
-    """One DAG run with one task, and the Mage runs that it has started."""
+    """One DAG run with one task, and the Mage runs that it has started, which end when they are released."""
 
-    def __init__(self, airflow, mage, name):
+    def __init__(self, airflow, mage, name, releases):
         self.airflow, self.mage = airflow, mage
-        self.dag_id, self.seconds = SCENES[name]
-        self.run_id = airflow.trigger_dag(
-            self.dag_id, conf={"seconds": self.seconds}, run_id=name.replace(" ", "_").replace(",", "")
-        )
+        self.dag_id = SCENES[name]
+        self.run_id = name.replace(" ", "_").replace(",", "")
+        self.release_file = releases / self.run_id
+        airflow.trigger_dag(self.dag_id, conf={"release": str(self.release_file)}, run_id=self.run_id)
 
     @property
     def mage_runs(self):
@@ -49,24 +50,46 @@ class Scene:
         return [run["status"] for run in self.mage_runs]
 
     def wait_for_mage_runs(self, count):
-        wait_until(
-            lambda: len(self.mage_runs) == count and self.statuses[-1] != "initial",
-            what=f"Mage run {count} of {self.run_id}",
-            timeout=90,
+        self.wait_until(
+            lambda: len(runs := self.mage_runs) == count and runs[-1]["status"] != "initial",
+            f"Mage run {count} of {self.run_id}",
         )
 
     def wait_for_task(self, *states):
-        return self.airflow.wait_task(self.dag_id, self.run_id, "sleep", *states, timeout=150)
+        return self.airflow.wait_task(self.dag_id, self.run_id, "sleep", *states)
 
-    def wait_for_statuses(self, *statuses, timeout=30):
-        wait_until(
+    def wait_for_statuses(self, *statuses):
+        self.wait_until(
             lambda: self.statuses == list(statuses),
-            what=f"{statuses} in {self.run_id}, which has {self.statuses}",
-            timeout=timeout,
+            f"{statuses} in {self.run_id}, which had {self.statuses} before",
         )
 
-    def kill_worker(self):
-        self.airflow.task_processes(self.dag_id, self.run_id, "sleep")[0].kill()
+    def wait_for_log(self, try_number, text):
+        self.wait_until(
+            lambda: text in self.log(try_number), f"{text!r} in log {try_number} of {self.run_id}"
+        )
+
+    @staticmethod
+    def wait_until(look, what):
+        return wait_until(look, what=what, timeout=PATIENCE, interval=1.0)
+
+    def release(self):
+        """Let the Mage runs end."""
+        self.release_file.touch()
+
+    def worker(self):
+        """Return the process that the task runs in; a task is ``running`` a moment before it has one."""
+        self.wait_for_task("running")
+
+        def has_process():
+            [row] = self.airflow.task_instances(self.dag_id, self.run_id)
+            return row["pid"]
+
+        self.wait_until(has_process, f"process of {self.run_id}")
+        return self.airflow.task_processes(self.dag_id, self.run_id, "sleep")[0]
+
+    def triggerer(self):
+        return self.airflow.triggerer_of(self.dag_id, self.run_id, "sleep")
 
     def mark(self, state):
         self.airflow.mark_task(self.dag_id, self.run_id, "sleep", state)
@@ -79,24 +102,34 @@ class Scene:
         return self.airflow.task_log(self.dag_id, self.run_id, "sleep", try_number)
 
 
+def begin(airflow, mage, releases, name):
+    """Bring a scene to where its Mage run is running; where a worker is to be killed, it has been."""
+    scene = Scene(airflow, mage, name, releases)
+    scene.wait_for_mage_runs(1)
+    if name == "worker killed":
+        scene.worker().kill()
+        scene.wait_for_log(2, "Reattached to run")
+        scene.release()
+    elif name == "worker killed, run over before the retry":
+        worker = scene.worker()
+        worker.suspend()  # so that it does not see the end
+        scene.release()
+        scene.wait_for_statuses("completed")
+        worker.kill()
+    return scene
+
+
 @pytest.fixture(scope="module")
-def scenes(airflow, mage):
-    """All scenes, begun side by side; where a worker is to be killed, it has been."""
-    scenes = {name: Scene(airflow, mage, name) for name in SCENES}
-    for name, scene in scenes.items():
-        if name.startswith("worker killed"):
-            scene.wait_for_mage_runs(1)
-            scene.wait_for_task("running")
-            scene.kill_worker()
-    return scenes
+def scenes(airflow, mage, tmp_path_factory):
+    """All scenes, begun side by side."""
+    releases = tmp_path_factory.mktemp("releases")
+    return SideBySide({name: partial(begin, airflow, mage, releases, name) for name in SCENES})
 
 
 @pytest.fixture
 def scene(scenes, request):
-    """The scene that a test is about, with its Mage run running."""
-    scene = scenes[request.param]
-    scene.wait_for_mage_runs(1)
-    return scene
+    """The scene that a test is about."""
+    return scenes[request.param]
 
 
 def about(name):
@@ -121,14 +154,14 @@ def test_marking_a_deferred_task_failed_cancels_its_run(scene):
 def test_clearing_a_running_task_cancels_its_run_and_starts_another(scene):
     scene.wait_for_task("running")
     scene.clear()
-    scene.wait_for_statuses("cancelled", "running", timeout=60)
+    scene.wait_for_statuses("cancelled", "running")
 
 
 @about("cleared, deferred")
 def test_clearing_a_deferred_task_cancels_its_run_and_starts_another(scene):
     scene.wait_for_task("deferred")
     scene.clear()
-    scene.wait_for_statuses("cancelled", "running", timeout=60)
+    scene.wait_for_statuses("cancelled", "running")
 
 
 @pytest.mark.parametrize("scene", ["timed out, sync", "timed out, deferred"], indirect=True)
@@ -140,10 +173,13 @@ def test_an_execution_timeout_cancels_the_run(scene):
 @about("triggerer restarted")
 def test_a_triggerer_that_restarts_or_dies_cancels_nothing(scene):
     scene.wait_for_task("deferred")
-    scene.airflow.restart_component("triggerer")
-    time.sleep(3)
-    assert scene.statuses == ["running"]
-    scene.airflow.restart_component("triggerer", kill=True)
+    for kill in (False, True):
+        before = scene.wait_until(scene.triggerer, "triggerer")
+        scene.airflow.restart_component("triggerer", kill=kill)
+        scene.wait_until(lambda before=before: scene.triggerer() not in {None, before}, "next triggerer")
+        time.sleep(3)
+        assert scene.statuses == ["running"]
+    scene.release()
     scene.wait_for_task("success")
     assert scene.statuses == ["completed"]
 
@@ -164,5 +200,7 @@ def test_a_retry_reattaches_to_what_is_still_running(scene):
 
 @about("worker killed")
 def test_a_clear_of_the_green_task_runs_it_again(scene):
+    scene.wait_for_task("success")
+    scene.release_file.unlink()
     scene.airflow.clear_task(scene.dag_id, scene.run_id, "sleep")
-    scene.wait_for_statuses("completed", "running", timeout=60)
+    scene.wait_for_statuses("completed", "running")

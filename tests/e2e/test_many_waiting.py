@@ -19,7 +19,7 @@ DAG_ID = "many_waiting"
 COUNT = int(os.environ.get("WAITING_TASKS", "20"))
 """Each costs a small machine two starts of a process, a second or so each (make e2e WAITING_TASKS=200)."""
 
-PATIENCE = 120 + 6 * COUNT
+PATIENCE = 300 + 12 * COUNT
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +44,7 @@ def wait_for(airflow, run_id, state, count):
     return time.monotonic() - began
 
 
-@pytest.mark.timeout(3 * PATIENCE)
+@pytest.mark.timeout(4 * PATIENCE)
 def test_every_task_is_green_with_one_run_although_the_triggerer_was_killed(airflow, mage):
     schedule = {
         "name": "held back",

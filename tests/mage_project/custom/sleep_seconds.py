@@ -1,4 +1,5 @@
 import time
+from pathlib import Path
 
 if "custom" not in globals():
     from mage_ai.data_preparation.decorators import custom
@@ -6,5 +7,8 @@ if "custom" not in globals():
 
 @custom
 def sleep_seconds(*args, **kwargs):
-    """Sleep as long as the variable `seconds` says."""
+    """Sleep as long as the variable `seconds` says, and on until there is a file where `release` says."""
     time.sleep(float(kwargs.get("seconds", 60)))
+    release = kwargs.get("release")
+    while release and not Path(release).exists():
+        time.sleep(0.5)
