@@ -256,7 +256,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=60)
     parser.add_argument("--seed", type=int, default=3)
     args = parser.parse_args()
-    with tempfile.NamedTemporaryFile("w", prefix="faults-", suffix=".log", delete=False) as log:
+    with tempfile.TemporaryFile("w+", encoding="utf-8") as log:
         # Airflow 3 logs to stdout, Airflow 2 where it is told to.
         logging.basicConfig(
             stream=log, level=logging.INFO, format="%(asctime)s %(threadName)s %(message)s", force=True
@@ -274,10 +274,12 @@ def main() -> int:
                 if count.is_exact or not count.is_slow:
                     break
                 print("That was a Mage too slow for its time-out")
+        if not count.is_exact:
+            log.seek(0)
+            print(f"The provider's log:\n{log.read()}")
+            print("NOT exactly one completed run for each task; the provider's log is above")
     for task, error in count.red.items():
         print(f"{task}: {error}")
-    if not count.is_exact:
-        print(f"NOT exactly one completed run for each task; the provider's log is {log.name}")
     return 0 if count.is_exact else 1
 
 
