@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import socket
 import struct
@@ -15,6 +16,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from fakes.faults import NO_ANSWER
 from fakes.messages import Answer, Request
+from isolation import LOOPBACK, PORTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -76,7 +78,7 @@ class FakeServer:
     @property
     def root(self) -> str:
         """Where it is, without any path."""
-        return f"http://127.0.0.1:{self._port}"
+        return f"http://{LOOPBACK}:{self._port}"
 
     @contextmanager
     def down(self) -> Iterator[None]:
@@ -173,8 +175,15 @@ class FakeServer:
             raise
 
     def _listen(self) -> None:
-        self._server = _Server(("127.0.0.1", self._port), self)
-        self._port = self._server.server_address[1]
+        while self._server is None:
+            # Any that Linux would choose might be an outgoing connection's while this server is down.
+            port = self._port or random.choice(PORTS)  # noqa: S311  chance, not a secret
+            try:
+                self._server = _Server((LOOPBACK, port), self)
+            except OSError:
+                if self._port:
+                    raise
+        self._port = port
         self._server.start()
 
     def _hang_up(self) -> None:
