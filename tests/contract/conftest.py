@@ -7,10 +7,15 @@ from datetime import timedelta
 
 import pytest
 import requests
-from contract.targets import TOKEN_LIFETIME, VERSION, Target
+from contract.targets import Target
+from contract.tested import DATABASE, VERSION
 
+from airflow_provider_mage.api.auth import Credentials, MageAuth
+from airflow_provider_mage.api.client import MageClient
+from airflow_provider_mage.api.session import MageSession
 from fakes.mage import FakeMage
 from mage_server import MageServer
+from postgresql import PostgreSQL
 
 BASE_PATH = "a/b"
 PASSWORD = "a-word-that-is-nowhere-else"
@@ -26,8 +31,8 @@ def pytest_collection_modifyitems(items):
 class RealMage(MageServer):
     """A real server, whose owner is always the same one where a version cannot be told another."""
 
-    def __init__(self, **options):
-        super().__init__(**options)
+    def __init__(self, database_url, **options):
+        super().__init__(database_url, **options)
         if VERSION.number == "0.9.70":
             self.email, self.username, self.password = "admin@admin.com", "admin", "admin"
 
@@ -35,8 +40,8 @@ class RealMage(MageServer):
 class RealMageBelowAPath(RealMage):
     """A real server with ``MAGE_BASE_PATH``; its ``url`` stays the root."""
 
-    def __init__(self, **options):
-        super().__init__(keep_worker_pool=False, env={"MAGE_BASE_PATH": BASE_PATH}, **options)
+    def __init__(self, database_url, **options):
+        super().__init__(database_url, keep_worker_pool=False, env={"MAGE_BASE_PATH": BASE_PATH}, **options)
 
     def _is_ready(self):
         try:
@@ -46,9 +51,19 @@ class RealMageBelowAPath(RealMage):
         return answer.status_code == requests.codes.ok
 
 
+@pytest.fixture(scope="session")
+def new_database():
+    """Make an empty database for a real server, and return its URL; SQLite makes its own."""
+    if DATABASE.name == "sqlite":
+        yield lambda name: ""
+    else:
+        with PostgreSQL() as server:
+            yield server.create_database
+
+
 @contextmanager
 def fake(**options):
-    with FakeMage(version=VERSION.number, password=PASSWORD, **options) as server:
+    with FakeMage(version=VERSION.number, database=DATABASE.name, password=PASSWORD, **options) as server:
         server.example_pipelines()
         yield Target(server, server.url, pause=0)
 
@@ -60,8 +75,8 @@ def fake_mage():
 
 
 @pytest.fixture(scope="session")
-def real_mage():
-    with RealMage() as server:
+def real_mage(new_database):
+    with RealMage(new_database("real")) as server:
         yield Target(server, server.url, pause=0.25)
 
 
@@ -77,26 +92,27 @@ def wire(mage):
     return mage.owner
 
 
-@pytest.fixture(scope="session", params=["fake", "real"])
+@pytest.fixture(scope="module", params=["fake", "real"])
 def open_mage(request):
     """A Mage without authentication, below a base path."""
     if request.param == "fake":
         with fake(authentication=False, base_path=BASE_PATH) as target:
             yield target
     else:
-        with RealMageBelowAPath(authentication=False) as server:
+        database_url = request.getfixturevalue("new_database")("open")
+        with RealMageBelowAPath(database_url, authentication=False) as server:
             yield Target(server, f"{server.url}/{BASE_PATH}", pause=0.25)
 
 
-@pytest.fixture(scope="session", params=["fake", "real"])
-def odd_mage(request):
-    """A Mage nine hours east of Greenwich whose sessions last for seconds."""
+@pytest.fixture(scope="module", params=["fake", "real"])
+def eastern_mage(request):
+    """A Mage nine hours east of Greenwich."""
     if request.param == "fake":
-        with fake(token_lifetime=timedelta(seconds=TOKEN_LIFETIME), utc_offset=EAST) as target:
+        with fake(utc_offset=EAST) as target:
             yield target
     else:
-        env = {"MAGE_ACCESS_TOKEN_EXPIRY_TIME": str(TOKEN_LIFETIME), "TZ": "Asia/Tokyo"}
-        with RealMage(keep_worker_pool=False, env=env) as server:
+        database_url = request.getfixturevalue("new_database")("eastern")
+        with RealMage(database_url, keep_worker_pool=False, env={"TZ": "Asia/Tokyo"}) as server:
             yield Target(server, server.url, pause=0.25)
 
 
@@ -109,3 +125,19 @@ def viewer(request):
     else:
         target = request.getfixturevalue("real_mage")
         yield target, target.add_viewer()
+
+
+@pytest.fixture
+def connect():
+    """Open clients of a Mage with credentials of their own, or with a log-in that others have made."""
+    opened = []
+
+    def open_client(mage, *args, auth=None, **credentials):
+        url = f"{mage.url}/api"
+        auth = auth or MageAuth(url, Credentials(*args, **credentials))
+        opened.append(MageSession(url, auth=auth, retry_for=0))
+        return MageClient(opened[-1])
+
+    yield open_client
+    for session in opened:
+        session.http.close()

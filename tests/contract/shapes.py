@@ -5,11 +5,18 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from contract.tested import DATABASE
+
 if TYPE_CHECKING:
     from fakes.versions import Version
 
-DATE = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d{6})?(\+00:00)?")
-ISO_DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?(\+00:00)?")
+_DAY, _TIME = r"\d{4}-\d\d-\d\d", r"\d\d:\d\d:\d\d(\.\d{6})?"
+_ZONE = r"\+00:00"
+_STORED_ZONE = {"sqlite": "", "postgresql": _ZONE}[DATABASE.name]
+DATE = re.compile(f"{_DAY} {_TIME}{_STORED_ZONE}")
+ISO_DATE = re.compile(f"{_DAY}T{_TIME}{_STORED_ZONE}")
+ZONED_DATE = re.compile(f"{_DAY} {_TIME}{_ZONE}")
+ZONED_ISO_DATE = re.compile(f"{_DAY}T{_TIME}{_ZONE}")
 TEXT = re.compile(r".+", re.DOTALL)
 ANYTHING = object()
 
@@ -151,7 +158,7 @@ PIPELINE = {
     "callbacks": [],
     "conditionals": [],
     "widgets": [],
-    "updated_at": Or(ISO_DATE, None),
+    "updated_at": Or(ZONED_ISO_DATE, None),
 }
 
 SCHEDULE = {

@@ -4,31 +4,29 @@ from __future__ import annotations
 
 import base64
 import json
-import os
-import sqlite3
+import re
+import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import requests
+import sqlalchemy
 from contract.shapes import differences
+from contract.tested import DATABASE
 
 from fakes import faults
 from fakes.mage import FakeMage
-from fakes.versions import VERSIONS
-from mage_server import DEFAULT_ENV, MageServer
+from mage_server import MageServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-TOKEN_LIFETIME = 4
-MAGE_ENV = Path(os.environ.get("MAGE_ENV", DEFAULT_ENV))
-_installed = (path.name for path in MAGE_ENV.glob("lib/*/*/mage_ai-*.dist-info"))
-VERSION = VERSIONS[next(_installed, "mage_ai-0.9.80.dist-info")[len("mage_ai-") : -len(".dist-info")]]
-"""The version of mage-ai that is tested, and that the fake is told to be."""
+NOBODY = "Email/username and/or password invalid."
+LOOK_SECONDS = 0.05
+RUN_SECONDS = 240
 
 
 @dataclass
@@ -51,6 +49,10 @@ class Target:
         headers = {"X-API-KEY": self.server.api_key}
         return Wire(self, headers if token is None else {**headers, "OAUTH-TOKEN": token})
 
+    def credentials(self, **overrides: str) -> dict[str, str]:
+        """Return what the owner logs in with."""
+        return {"login": self.server.email, "password": self.server.password, **overrides}
+
     def jwt(self) -> str:
         """Log in, and return the token as the answer holds it."""
         user = {"email": self.server.email, "password": self.server.password}
@@ -70,41 +72,80 @@ class Target:
         if isinstance(self.server, FakeMage):
             del self.server._account.expiry_of[token]
         else:
-            self._execute("DELETE FROM oauth2_access_token WHERE token = ?", token)
+            self._execute("DELETE FROM oauth2_access_token WHERE token = :token", token=token)
 
-    def outlive_tokens(self) -> None:
-        """Wait until every token has expired, which takes seconds on the odd Mage and a month on others."""
+    def expire(self, token: str) -> None:
+        """Let a session be over, which takes a month by itself."""
         if isinstance(self.server, FakeMage):
-            self.server.expire_all_tokens()
+            self.server._account.expiry_of[token] = self.server.project.clock()
         else:
-            time.sleep(TOKEN_LIFETIME + 0.2)
+            statement = "UPDATE oauth2_access_token SET expires = created_at WHERE token = :token"
+            self._execute(statement, token=token)
+            # What Mage has read it may go on believing until it commits, as it does to look up a record.
+            self.wire().get("/pipeline_runs/999999")
 
     def add_viewer(self) -> dict[str, str]:
         """Make a user who may only look, with the owner's password."""
         assert not self.is_fake
         self._execute(
-            "INSERT INTO user (id, username, email, password_hash, owner) "
-            "SELECT 2, 'viewer', 'viewer@mage.invalid', password_hash, 0 FROM user WHERE id = 1"
+            'INSERT INTO "user" (username, email, password_hash, owner) '
+            "SELECT 'viewer', 'viewer@mage.invalid', password_hash, false FROM \"user\" WHERE id = 1"
         )
-        self._execute("INSERT INTO user_role (user_id, role_id) SELECT 2, id FROM role WHERE name = 'Viewer'")
+        self._execute(
+            'INSERT INTO user_role (user_id, role_id) SELECT "user".id, role.id FROM "user", role '
+            "WHERE username = 'viewer' AND name = 'Viewer'"
+        )
         return {"username": "viewer", "password": self.server.password}
 
     @contextmanager
-    def locked_database(self) -> Iterator[None]:
-        """Keep Mage out of its database."""
+    def lost_database(self) -> Iterator[None]:
+        """
+        Let Mage store no run: SQLite is locked, PostgreSQL ends the connections of those who try.
+
+        A lock alone would not do on PostgreSQL, where Mage waits for it without end.
+        """
         if isinstance(self.server, FakeMage):
-            self.server.inject(faults.database_locked(), times=None)
+            fault = faults.database_away if DATABASE.name == "postgresql" else faults.database_locked
+            self.server.inject(fault(), times=None)
             try:
                 yield
             finally:
                 self.server.heal()
-        else:
-            with closing(self._database()) as connection:
-                connection.execute("BEGIN EXCLUSIVE")
-                try:
+            return
+        engine = self.server.database
+        if DATABASE.name == "postgresql":
+            with engine.begin() as connection:
+                # Readers may go on: Mage stays in the transaction of its last read, if need be for ever.
+                connection.execute(sqlalchemy.text("LOCK TABLE pipeline_run IN EXCLUSIVE MODE"))
+                with self._ending_who_waits():
                     yield
-                finally:
-                    connection.execute("ROLLBACK")
+            return
+        with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            connection.execute(sqlalchemy.text("BEGIN EXCLUSIVE"))
+            try:
+                yield
+            finally:
+                connection.execute(sqlalchemy.text("ROLLBACK"))
+
+    @contextmanager
+    def _ending_who_waits(self) -> Iterator[None]:
+        """End each connection to the database that waits for a lock."""
+        is_over = threading.Event()
+
+        def end_them() -> None:
+            while not is_over.wait(LOOK_SECONDS):
+                self._execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_database ON oid = database "
+                    "WHERE NOT granted AND datname = current_database()"
+                )
+
+        thread = threading.Thread(target=end_them)
+        thread.start()
+        try:
+            yield
+        finally:
+            is_over.set()
+            thread.join()
 
     @contextmanager
     def repaired(self) -> Iterator[None]:
@@ -125,13 +166,9 @@ class Target:
             finally:
                 path.write_text(source)
 
-    def _database(self) -> sqlite3.Connection:
-        path = next(self.server.directory.glob("data/**/mage-ai.db"))
-        return sqlite3.connect(path, isolation_level=None, timeout=30)
-
-    def _execute(self, statement: str, *parameters: Any) -> None:
-        with closing(self._database()) as connection:
-            connection.execute(statement, parameters)
+    def _execute(self, statement: str, **parameters: Any) -> None:
+        with self.server.database.begin() as connection:
+            connection.execute(sqlalchemy.text(statement), parameters)
 
 
 class Wire:
@@ -170,7 +207,7 @@ class Wire:
 
     def wait_for(self, run_id: int, *statuses: str) -> dict[str, Any]:
         """Look at a run until it has one of some statuses."""
-        give_up = time.monotonic() + 60
+        give_up = time.monotonic() + RUN_SECONDS
         while (run := self.show(run_id))["status"] not in statuses:
             assert time.monotonic() < give_up, run
             time.sleep(self.target.pause)
@@ -195,6 +232,21 @@ def assert_refused(
     """Expect what Mage refuses on purpose."""
     error = {"code": code, "message": message, "type": kind}
     assert_shape(answer, {"error": error, "status": status if status == code == 404 else 200}, status=status)
+
+
+def assert_missing(answer: requests.Response) -> None:
+    """Expect Mage's 404: the text is that of the last log-in, whatever is missing."""
+    assert_refused(answer, 404, "record_not_found", NOBODY)
+
+
+def assert_database_error(answer: requests.Response, first_words: str) -> None:
+    """Expect what Mage's database says no to, with the statement and its parameters."""
+    text = answer.json()["error"]["exception"]
+    assert_crashed(answer, text)
+    assert text.startswith(first_words)
+    assert re.search(r"^\[SQL: ", text, re.MULTILINE)
+    assert re.search(r"^\[parameters: ", text, re.MULTILINE)
+    assert text.splitlines()[-1].startswith("(Background on this error at: https://sqlalche.me/")
 
 
 def assert_crashed(answer: requests.Response, exception: str) -> None:

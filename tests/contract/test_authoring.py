@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from contract.targets import VERSION
+from contract.tested import VERSION
 
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.errors import MageAPIError, MageNotFoundError, MageTransportError

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from fakes.messages import HTML, Answer, ApiError, Request, UncaughtError
+from fakes.databases import STATUSES
+from fakes.messages import HTML, Answer, ApiError, Request, UncaughtError, database_error
 from fakes.project import REPO_PATH, PipelineRun, PipelineSchedule
 from fakes.rows import (
     block_row,
@@ -31,6 +32,7 @@ DEFAULT_LIMIT = 40
 HTML_404 = b"<html><title>404: Not Found</title><body>404: Not Found</body></html>"
 UI_PAGE = b'<!DOCTYPE html><html lang="en"><head><title>Mage</title></head><body></body></html>'
 UI_PATHS = re.compile(r"/?|/(files|oauth|overview|pipeline-runs|settings|sign-in|triggers)|/pipelines(/.*)?")
+SCHEDULE_STATUSES = ("active", "inactive")
 ACTIONS = {"GET": "detail", "POST": "create", "PUT": "update", "DELETE": "delete"}
 WRITABLE_BY = ("owner", "editor")
 QUERY_PARAMETERS = {
@@ -158,27 +160,56 @@ class Api:
         is_logged_in = self.authentication and self.account.check(call.request, self.version)
         if (call.resource, call.action) == ("sessions", "create"):
             session = self.account.log_in(call.payload("session"), authentication=self.authentication)
+            self.project.commit()
             return {"session": session, "metadata": None}
         endpoint = self._endpoints.get((call.action, call.resource, call.child))
         if endpoint is None:
             raise _no_module(call)
-        self._find(call)
+        self._find(call, is_logged_in=is_logged_in)
         self._authorize(call, is_logged_in=is_logged_in)
         return endpoint(call)
 
-    def _find(self, call: Call) -> None:
+    def _find(self, call: Call, *, is_logged_in: bool) -> None:
         """Look the record up, which Mage does before it asks who wants it."""
-        if call.resource == "pipelines" and call.pk is not None and call.pk not in self.project.pipelines:
-            raise UncaughtError(Exception(f"Pipeline {call.pk} does not exist."))
+        if call.pk is None:
+            return
+        if call.resource == "pipelines":
+            if call.pk not in self.project.pipelines:
+                raise UncaughtError(Exception(f"Pipeline {call.pk} does not exist."))
+            return
+        if call.child is None:
+            self.project.commit()
+        if self.project.database.is_strict and not call.pk.isdigit():
+            raise self._no_number(call, is_logged_in=is_logged_in)
         # An unknown id in front of a child is no error.
-        rows: dict[int, Any] = getattr(self.project, call.resource, {})
-        if (
-            call.resource != "pipelines"
-            and call.pk is not None
-            and call.child is None
-            and _id(call) not in rows
-        ):
+        rows: dict[int, Any] = getattr(self.project, call.resource)
+        if call.child is None and _id(call) not in rows:
             raise self.account.not_found()
+
+    def _no_number(self, call: Call, *, is_logged_in: bool) -> UncaughtError:
+        """Say what Mage says of an id that is text: it then reads the user in the aborted transaction."""
+        self.project.commit()
+        if is_logged_in and call.child is None:
+            text = (
+                "(psycopg2.errors.InFailedSqlTransaction) current transaction is aborted, commands ignored "
+            )
+            statement = 'SELECT "user".username FROM "user" WHERE "user".id = %(pk_1)s'
+            return database_error("InternalError", f"{text}until end of transaction block\n", statement, 1)
+        table = call.resource.removesuffix("s")
+        text = (
+            f'(psycopg2.errors.InvalidTextRepresentation) invalid input syntax for type integer: "{call.pk}"'
+        )
+        statement = f"SELECT id FROM {table} WHERE id = %(pk_1)s"  # noqa: S608  a quotation
+        return database_error("DataError", f"{text}\n", statement, call.pk)
+
+    def _refuse_unknown(self, type_: str, wanted: list[str], known: tuple[str, ...]) -> None:
+        """PostgreSQL knows which values a column can have."""
+        unknown = [value for value in wanted if value not in known]
+        if unknown and self.project.database.is_strict:
+            self.project.commit()
+            text = "(psycopg2.errors.InvalidTextRepresentation) invalid input value for enum "
+            statement = "SELECT count(*) AS count_1 FROM anon_1 WHERE status IN (%(pk_1)s)"
+            raise database_error("DataError", f'{text}{type_}: "{unknown[0]}"\n', statement, unknown[0])
 
     def _authorize(self, call: Call, *, is_logged_in: bool) -> None:
         if not self.authentication:
@@ -290,6 +321,8 @@ class Api:
             schedules = [row for row in reversed(schedules) if row.pipeline_uuid == call.pk]
         for name in ("status", "schedule_type"):
             if wanted := call.request.first(f"{name}[]"):
+                if name == "status":
+                    self._refuse_unknown("schedulestatus", wanted.split(","), SCHEDULE_STATUSES)
                 schedules = [row for row in schedules if getattr(row, name) in wanted.split(",")]
         return _page("pipeline_schedules", [self._schedule_in_list(row) for row in schedules], call)
 
@@ -417,15 +450,16 @@ class Api:
             if first("pipeline_uuid")
             else (first("pipeline_uuid[]") or "").split(","),
         }
+        if wanted["status"] != [""]:
+            self._refuse_unknown("pipelinerunstatus", wanted["status"], STATUSES)
         for name, values in wanted.items():
             if values != [""]:
                 runs = [run for run in runs if getattr(run, name) in values]
         if first("backfill_id"):
             runs = [run for run in runs if run.backfill_id == call.number("backfill_id", 0)]
         since, until = (self._timestamp(name, call) for name in ("start_timestamp", "end_timestamp"))
-        # Dates are compared as text, and a row's has whole seconds: "...:38" is less than "...:38.000000".
         if since:
-            runs = [run for run in runs if run.created_at > since]
+            runs = [run for run in runs if self.project.database.is_since(run.created_at, since)]
         return [run for run in runs if not until or run.created_at <= until]
 
     def _timestamp(self, name: str, call: Call) -> datetime | None:
@@ -437,7 +471,7 @@ class Api:
         except (ValueError, OverflowError):
             code = self.version.invalid_record_code
             raise ApiError(code, f"Value is invalid for {name}.", "record_invalid") from None
-        return moment + self.utc_offset
+        return self.project.database.date(moment + self.utc_offset)
 
     def _ordered(self, runs: list[PipelineRun], call: Call) -> list[PipelineRun]:
         order = call.request.first("order_by[]") or "execution_date desc,id desc"
@@ -445,12 +479,8 @@ class Api:
             column, _, direction = term.strip().partition(" ")
             if column not in {field.name for field in fields(PipelineRun)}:
                 raise UncaughtError(AttributeError(f"type object 'PipelineRun' has no attribute '{column}'"))
-            # NULLs are the smallest, as in SQLite.
-            runs = sorted(
-                runs,
-                key=lambda run: (getattr(run, column) is not None, getattr(run, column) or 0),
-                reverse=direction == "desc",
-            )
+            rank = self.project.database.rank
+            runs = sorted(runs, key=lambda run: rank(getattr(run, column)), reverse=direction == "desc")
         return runs
 
     def _run_in_list(self, run: PipelineRun) -> dict[str, Any]:
@@ -506,11 +536,11 @@ def _refuse_unknown_columns(columns: dict[str, Any], model: type[PipelineRun | P
 
 
 def _parse_date(text: str | None) -> datetime | None:
-    """Read an execution date; SQLite then drops the offset without converting."""
+    """Read an execution date."""
     if text is None:
         return None
     try:
-        return datetime.fromisoformat(text.replace("Z", "+00:00")).replace(tzinfo=None)
+        return datetime.fromisoformat(text.replace("Z", "+00:00"))
     except ValueError:
         raise UncaughtError(ParserError(f"Unknown string format: {text}")) from None
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fakes.messages import HTML, Answer, Request, UncaughtError
+from fakes.messages import HTML, Answer, Request, UncaughtError, database_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,12 +100,6 @@ def late_request(seconds: float) -> Fault:
     return Fault("late request", is_processed=True, wait_before=seconds)
 
 
-class OperationalError(Exception):
-    """SQLAlchemy's, by name."""
-
-    __module__ = "sqlalchemy.exc"
-
-
 def database_locked(*, is_processed: bool = False) -> Fault:
     """
     Answer as Mage does when SQLite stays locked, after 15-45 s of its own attempts.
@@ -128,13 +122,9 @@ def database_away(*, is_processed: bool = False) -> Fault:
 def _database_error(name: str, text: str, is_processed: bool) -> Fault:
     def change(request: Request, answer: Answer | None) -> Answer:
         parameters = (request.headers.get("oauth-token"), request.body.decode())
-        lines = [
-            text,
-            "[SQL: INSERT INTO pipeline_run (pipeline_schedule_id, variables) VALUES (?, ?)]",
-            f"[parameters: {parameters}]",
-            "(Background on this error at: https://sqlalche.me/e/21/e3q8)",
-        ]
-        return UncaughtError(OperationalError("\n".join(lines))).answer({"resource": "pipeline_runs"})
+        statement = "INSERT INTO pipeline_run (pipeline_schedule_id, variables) VALUES (?, ?)"
+        error = database_error("OperationalError", text, statement, parameters)
+        return error.answer({"resource": "pipeline_runs"})
 
     return Fault(name, is_processed=is_processed, change=change)
 

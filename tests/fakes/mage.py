@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from fakes.api import Api
+from fakes.databases import DATABASES
 from fakes.project import Pipeline, PipelineRun, PipelineSchedule, Project, utc_now
 from fakes.server import FakeServer
 from fakes.tokens import PUBLIC_API_KEY, Account
@@ -31,6 +32,7 @@ class FakeMage(FakeServer):
     :param polls_to_finish: With which GET of it, or of a list, a run is over; None: runs move only with
         :meth:`advance` and :meth:`finish`. New pipelines take this over.
     :param utc_offset: The server's time zone, in which Mage reads ``start_timestamp``.
+    :param database: ``sqlite`` or ``postgresql``.
     :param clock: The time, in UTC and without a zone.
     """
 
@@ -48,14 +50,17 @@ class FakeMage(FakeServer):
         polls_to_finish: int | None = 2,
         utc_offset: timedelta = timedelta(0),
         version: str = "0.9.80",
+        database: str = "sqlite",
         clock: Callable[[], datetime] = utc_now,
     ) -> None:
         self.email, self.username, self.password, self.api_key = email, username, password, api_key
         self.authentication = authentication
         self.base_path = base_path
         self.polls_to_finish = polls_to_finish
-        self.project = Project(clock)
-        self._account = Account(email, username, password, api_key, role, token_lifetime, clock)
+        self.project = Project(DATABASES[database], clock)
+        self._account = Account(
+            email, username, password, api_key, role, token_lifetime, clock, self.project.database
+        )
         super().__init__(
             Api(
                 self.project,

@@ -15,6 +15,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from fakes.databases import DATABASES
 from fakes.messages import HTML, Answer, ApiError, Request, UncaughtError
 from fakes.server import FakeServer
 from fakes.tokens import Account
@@ -169,6 +170,7 @@ class FakeMageCloud(FakeServer):
             "owner",
             token_lifetime,
             lambda: datetime.fromtimestamp(clock(), timezone.utc).replace(tzinfo=None),
+            DATABASES["sqlite"],
         )
         self.cloud = CloudApi(self._account, clock)
         super().__init__(self.cloud)

@@ -87,6 +87,18 @@ class ApiError(Exception):
         )
 
 
+def database_error(name: str, text: str, statement: str, parameters: Any) -> UncaughtError:
+    """Return an exception of SQLAlchemy's, which quotes the statement and its parameters."""
+    cause = type(name, (Exception,), {"__module__": "sqlalchemy.exc"})
+    lines = [
+        text,
+        f"[SQL: {statement}]",
+        f"[parameters: {parameters}]",
+        "(Background on this error at: https://sqlalche.me/e/21/e3q8)",
+    ]
+    return UncaughtError(cause("\n".join(lines)))
+
+
 class UncaughtError(Exception):
     """
     Any other exception on the server: HTTP 200, code 500, and no ``type``.

@@ -1,6 +1,6 @@
 """What a Mage server remembers, and what its scheduler does with it.
 
-All of it was observed on mage-ai 0.9.80 with SQLite, and tests/contract compares it with a real server.
+All of it was observed on mage-ai 0.9.80, and tests/contract compares it with a real server.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from fakes.databases import SQLite
+
 ACTIVE = ("initial", "running")
 REPO_PATH = "/srv/project"
 UNFINISHED_BLOCK = ("initial", "queued", "running")
 
 
 def utc_now() -> datetime:
-    """Now, in UTC and without a zone, as Mage keeps its dates on SQLite."""
+    """Now, in UTC and without a zone."""
     return datetime.now(timezone.utc).replace(tzinfo=None)
 
 
@@ -114,8 +116,12 @@ class Project:
     :param clock: The time, in UTC and without a zone.
     """
 
-    def __init__(self, clock: Callable[[], datetime] = utc_now) -> None:
+    def __init__(self, database: SQLite, clock: Callable[[], datetime] = utc_now) -> None:
+        self.database = database
         self.clock = clock
+        self.transaction_began = clock()
+        """Since when Mage's server has been in the transaction that the next new row will be part of."""
+        self._highest_ids: dict[str, int] = {}
         self.pipelines: dict[str, Pipeline] = {}
         self.pipeline_schedules: dict[int, PipelineSchedule] = {}
         self.pipeline_runs: dict[int, PipelineRun] = {}
@@ -123,24 +129,48 @@ class Project:
 
     # Rows
 
+    def commit(self) -> None:
+        """End the transaction; Mage reads at once what it has stored, and is in the next one."""
+        self.transaction_began = self.clock()
+
+    def _next_id(self, table: str, rows: Iterable[int]) -> int:
+        """Return the id after the highest that there is, or that there ever was."""
+        highest = max(rows, default=0)
+        if not self.database.gives_ids_again:
+            highest = max(highest, self._highest_ids.get(table, 0))
+        self._highest_ids[table] = highest + 1
+        return highest + 1
+
+    def _now(self) -> datetime:
+        return self.database.date(self.clock())
+
+    def _created(self) -> datetime:
+        return self.database.stamp(self.clock(), self.transaction_began)
+
+    def _updated(self) -> datetime:
+        now = self.clock()
+        return self.database.stamp(now, now)
+
     def add_pipeline_schedule(self, pipeline_uuid: str, name: str, **columns: Any) -> PipelineSchedule:
         """Store a new schedule."""
-        now = self.clock()
+        created = self._created()
         schedule = PipelineSchedule(
-            _next_id(self.pipeline_schedules), name, pipeline_uuid, _seconds(now), _seconds(now)
+            self._next_id("pipeline_schedule", self.pipeline_schedules), name, pipeline_uuid, created, created
         )
         self.pipeline_schedules[schedule.id] = schedule
         self.change_pipeline_schedule(schedule, **columns)
+        schedule.updated_at = created
+        self.commit()
         return schedule
 
     def change_pipeline_schedule(self, schedule: PipelineSchedule, **columns: Any) -> None:
         """Change columns of a schedule; what is no column is ignored."""
         if columns.get("status") == "active" and schedule.status != "active":
-            schedule.last_enabled_at = self.clock()
+            schedule.last_enabled_at = self._now()
         for name, value in columns.items():
             if hasattr(schedule, name):
                 setattr(schedule, name, value)
-        schedule.updated_at = _seconds(self.clock())
+        schedule.updated_at = self._updated()
 
     def delete_pipeline_schedule(self, schedule: PipelineSchedule) -> None:
         """Delete a schedule; its runs lose it, and with it their place in every list."""
@@ -159,21 +189,22 @@ class Project:
         backfill_id: int | None = None,
     ) -> PipelineRun:
         """Store a new run, ``initial`` until the scheduler picks it up."""
-        now = self.clock()
-        date = execution_date or now
+        created = self._created()
+        date = execution_date or self.clock()
         partition = f"{schedule.id}/{date:%Y%m%dT%H%M%S_%f}"
         run = PipelineRun(
-            id=_next_id(self.pipeline_runs),
+            id=self._next_id("pipeline_run", self.pipeline_runs),
             pipeline_schedule_id=schedule.id,
             pipeline_uuid=schedule.pipeline_uuid,
-            execution_date=date,
+            execution_date=self.database.date(date),
             variables={**variables, "execution_partition": partition},
-            created_at=_seconds(now),
-            updated_at=_seconds(now),
+            created_at=created,
+            updated_at=created,
             event_variables=event_variables,
             backfill_id=backfill_id,
         )
         self.pipeline_runs[run.id] = run
+        self.commit()
         return run
 
     # What the API can do to a run
@@ -224,7 +255,7 @@ class Project:
             return True
         block = next((block for block in run.block_runs if block.status != "completed"), None)
         if block is None:
-            self._change(run, status="completed", completed_at=self.clock())
+            self._change(run, status="completed", completed_at=self._now())
         elif block.status == "failed":
             self._change(run, status="failed")
             self._cancel_unfinished_blocks(run)
@@ -265,7 +296,7 @@ class Project:
                 self._fail(block, error or self.pipelines[run.pipeline_uuid].error)
                 break
             self._complete(block)
-        self._change(run, status=status, completed_at=self.clock() if status == "completed" else None)
+        self._change(run, status=status, completed_at=self._now() if status == "completed" else None)
         self._cancel_unfinished_blocks(run)
 
     def executions(self, run: PipelineRun) -> dict[str, int]:
@@ -273,13 +304,12 @@ class Project:
         return {block.block_uuid: block.executions for block in run.block_runs}
 
     def _start(self, run: PipelineRun) -> None:
-        now = self.clock()
-        self._change(run, status="running", started_at=now)
-        first = _next_id(block.id for other in self.pipeline_runs.values() for block in other.block_runs)
-        run.block_runs = [
-            BlockRun(first + number, run.id, block_uuid, _seconds(now), _seconds(now))
-            for number, block_uuid in enumerate(self.pipelines[run.pipeline_uuid].blocks)
-        ]
+        self._change(run, status="running", started_at=self._now())
+        created = self._updated()
+        for block_uuid in self.pipelines[run.pipeline_uuid].blocks:
+            ids = (block.id for other in self.pipeline_runs.values() for block in other.block_runs)
+            block = BlockRun(self._next_id("block_run", ids), run.id, block_uuid, created, created)
+            run.block_runs.append(block)
 
     def _move(self, block: BlockRun, pipeline: Pipeline) -> bool:
         if block.status == "initial":
@@ -304,14 +334,14 @@ class Project:
 
     def _begin(self, block: BlockRun) -> None:
         block.executions += 1
-        self._change(block, status="running", started_at=self.clock())
+        self._change(block, status="running", started_at=self._now())
 
     def _complete(self, block: BlockRun) -> None:
         # A metrics that an earlier execution left stays.
         self._change(
             block,
             status="completed",
-            completed_at=self.clock(),
+            completed_at=self._now(),
             metrics={} if block.metrics is None else block.metrics,
         )
 
@@ -326,7 +356,7 @@ class Project:
     def _change(self, row: PipelineRun | BlockRun, **columns: Any) -> None:
         for name, value in columns.items():
             setattr(row, name, value)
-        row.updated_at = _seconds(self.clock())
+        row.updated_at = self._updated()
 
 
 SERVER_STACK = (
@@ -354,13 +384,3 @@ def block_error(error: BaseException, block_uuid: str) -> dict[str, Any]:
             f'  File "<string>", line 10, in {block_uuid}\n{type(error).__name__}: {error}\n'
         ),
     }
-
-
-def _seconds(moment: datetime) -> datetime:
-    """SQLite fills ``created_at`` and ``updated_at``, and knows whole seconds only."""
-    return moment.replace(microsecond=0)
-
-
-def _next_id(rows: Iterable[int]) -> int:
-    """Return the id after the highest one: SQLite gives a deleted one again."""
-    return max(rows, default=0) + 1

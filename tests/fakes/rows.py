@@ -49,7 +49,7 @@ def listed_block_row(block: BlockRun, schedule: PipelineSchedule | None) -> dict
 
 
 def date_text(value: Any) -> Any:
-    """Write a date as Mage does almost everywhere: UTC without a zone, with a space."""
+    """Write a date as Mage does almost everywhere: with a space, and a zone if it has one."""
     return str(value) if isinstance(value, datetime) else value
 
 

@@ -17,6 +17,7 @@ from fakes.messages import ApiError, UncaughtError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from fakes.databases import SQLite
     from fakes.messages import Request
     from fakes.versions import Version
 
@@ -54,6 +55,7 @@ class Account:
     role: str
     token_lifetime: timedelta
     clock: Callable[[], datetime]
+    database: SQLite
 
     def __post_init__(self) -> None:
         self.expiry_of: dict[str, datetime] = {}
@@ -82,7 +84,11 @@ class Account:
         token, expires = secrets.token_urlsafe(), self.clock() + self.token_lifetime
         self.expiry_of[token] = expires
         self.log_ins.append(token)
-        return {"expires": str(expires), "token": self._encode(token, expires), "user": self._user()}
+        return {
+            "expires": str(self.database.date(expires)),
+            "token": self._encode(token, expires),
+            "user": self._user(),
+        }
 
     def check(self, request: Request, version: Version) -> bool:
         """
@@ -147,7 +153,7 @@ class Account:
         return _base64(hmac.new(self._secret, signed.encode(), hashlib.sha256).digest())
 
     def _user(self) -> dict[str, Any]:
-        now = str(self.clock().replace(microsecond=0))
+        now = str(self.database.stamp(self.clock(), self.clock()))
         return {
             "avatar": None,
             "first_name": None,
