@@ -3,6 +3,7 @@
 #   make quick                                       before each commit
 #   make test PYTHON=python3.12 ENVS=.envs-3.12      another Python, beside the first
 #   make e2e AIRFLOW=2.11 PYTEST_ARGS="-k leak -x"   one line, chosen tests
+#   make contract DATABASE=postgresql                one of the databases that Mage can be on
 #   make e2e WAITING_TASKS=200                       many tasks that wait at once, instead of a few
 
 PYTHON ?= python3
@@ -12,6 +13,7 @@ ENVS ?= .envs
 AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
 MAGE ?= 0.9.80
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
+DATABASE ?= sqlite postgresql
 PYTEST_ARGS ?=
 RUNS ?= 500
 ENV_DIR := $(abspath $(ENVS))
@@ -25,7 +27,7 @@ COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-u
 
 # `exec`, so that nothing stands between make and what ends when make has ended.
 STAGES = @exec $(TOOLS)/python dev/stages.py --envs $(ENV_DIR) --airflow $(AIRFLOW) --mage $(MAGE) \
-	--pytest-args='$(PYTEST_ARGS)'
+	--database $(DATABASE) --pytest-args='$(PYTEST_ARGS)'
 
 # What the caller's shell has set must not reach into the environments that are tested.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_CONFIG
@@ -45,7 +47,8 @@ demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$
 	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) exec $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
 
 quick: AIRFLOW = 3
-quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line
+quick: DATABASE = sqlite
+quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line and with Mage on SQLite
 	$(STAGES) --at-once 3 check unit contract
 
 test: setup ## before a push, and in CI: check, unit, contract, faults and e2e
@@ -67,7 +70,7 @@ build: $(STAMP)/wheel ## build the sdist, and the wheel out of it, into dist/
 unit: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) ## after a change to the package: unit tests and the wheel, on both Airflow lines
 	$(STAGES) unit
 
-contract: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to api/ or the fakes: the fake against a real Mage (MAGE=0.9.70: the oldest)
+contract: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to api/ or the fakes: the fake against a real Mage, on SQLite and on PostgreSQL (MAGE=0.9.70: the oldest)
 	$(STAGES) contract
 
 faults: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to starts or waiting: requests broken on purpose, and at random in RUNS=500 runs

@@ -1,7 +1,8 @@
 """
 Run stages of the tests side by side, each timed, and each so that it leaves nothing behind.
 
-    stages.py [--at-once N] [--airflow 3 2.11] [--mage 0.9.80] [--runs 30] STAGE [STAGE ...]
+    stages.py [--at-once N] [--airflow 3 2.11] [--mage 0.9.80] [--database sqlite postgresql] [--runs 30]
+        STAGE [STAGE ...]
 
 A stage is a command that runs below a guard and in a temporary directory of its own, in memory where there is
 room. Both go with the stage, also when this process or the `make` that started it is killed. One stage alone
@@ -25,6 +26,10 @@ from guard import GuardedProcess
 from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
 NAMES = ("check", "unit", "contract", "faults", "e2e")
+DATABASES = ("sqlite", "postgresql")
+UNIT_TESTS = ("tests/harness", "tests/package", "tests/unit")
+UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
+CONTRACT_WORKERS = ("-n", "3", "--dist", "loadfile")
 LOOK_SECONDS = 0.2
 
 
@@ -102,7 +107,7 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
 
     :param names: of `NAMES`
     :param args: the command line
-    :return: a stage for each Airflow line or kind of test
+    :return: a stage for each Airflow line, database or kind of test
     """
     pytest_args = shlex.split(args.pytest_args)
     mage_env = {"MAGE_ENV": str(args.envs / f"mage-{args.mage}")}
@@ -110,20 +115,21 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
     def program(line: str, name: str) -> str:
         return str(args.envs / f"airflow-{line}" / "bin" / name)
 
-    def pytest(name: str, line: str, *arguments: str) -> Stage:
+    def pytest(name: str, line: str, *arguments: str, **env: str) -> Stage:
         # each its own cache: several write at a time
         cache = ["-o", f"cache_dir=.pytest_cache/{name}"]
-        return Stage(name, [program(line, "pytest"), *arguments, *cache, *pytest_args], mage_env)
+        return Stage(name, [program(line, "pytest"), *arguments, *cache, *pytest_args], {**mage_env, **env})
 
     # The end-to-end tests first: their servers keep a small machine busy, and the other stages wait more.
     made = {
         "e2e": [pytest(f"e2e-{line}", line, "tests/e2e") for line in args.airflow],
         "faults": [pytest("faults", "3", "tests/faults")],
-        "contract": [pytest("contract", "3", "tests/contract")],
-        "unit": [
-            pytest(f"unit-{line}", line, "tests/harness", "tests/package", "tests/unit")
-            for line in args.airflow
+        # By file, as each has servers of its own.
+        "contract": [
+            pytest(f"contract-{database}", "3", "tests/contract", *CONTRACT_WORKERS, MAGE_DATABASE=database)
+            for database in args.database
         ],
+        "unit": [pytest(f"unit-{line}", line, *UNIT_TESTS, *UNIT_WORKERS) for line in args.airflow],
         "check": [Stage("check", ["make", "--no-print-directory", "check"])],
     }
     if args.runs:
@@ -163,6 +169,9 @@ def main() -> int:
     parser.add_argument("--envs", type=Path, default=REPOSITORY / ".envs")
     parser.add_argument("--airflow", nargs="+", default=["3", "2.11"])
     parser.add_argument("--mage", default="0.9.80")
+    parser.add_argument(
+        "--database", nargs="+", choices=DATABASES, default=DATABASES, help="of contract's Mage"
+    )
     parser.add_argument("--runs", type=int, default=0, help="of faults at random")
     parser.add_argument("--pytest-args", default="")
     args = parser.parse_args()

@@ -1,3 +1,13 @@
-"""For all tests: a report shows what the servers wrote while its test ran."""
+"""For all tests: reports show what servers wrote meanwhile, and each process has an Airflow of its own."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
 
 pytest_plugins = ["server_logs"]
+
+# Airflow keeps its settings and its database there from its first import on.
+if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+    home = Path(os.environ.get("AIRFLOW_HOME", "~/airflow")).expanduser()
+    os.environ["AIRFLOW_HOME"] = str(home / worker)
