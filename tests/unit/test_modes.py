@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from datetime import timedelta
 
 import pytest
@@ -31,6 +32,23 @@ SENSOR_MODES = {
     "reschedule": {"deferrable": False, "mode": "reschedule"},
     "deferred": {"deferrable": True},
 }
+
+
+@pytest.fixture(autouse=True)
+def time_passes_when_somebody_sleeps(monkeypatch):
+    """Whoever sleeps in a thread finds his time gone at once; what waits in an event loop does wait."""
+    slept = 0.0
+
+    def sleep(seconds):
+        nonlocal slept
+        slept += seconds
+
+    def later(clock):
+        return lambda: clock() + slept
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    for name in ("time", "monotonic"):
+        monkeypatch.setattr(time, name, later(getattr(time, name)))
 
 
 @pytest.fixture
