@@ -62,8 +62,8 @@ class TestWithoutAuthentication:
     def test_a_base_path_moves_everything(self, open_mage):
         root = open_mage.url.removesuffix("/a/b")
         for path in ("/", "/api/status", "/pipelines"):
-            assert requests.get(f"{root}{path}", timeout=10).status_code == 404
-        answer = requests.get(f"{open_mage.url}/pipelines/daily_orders/runs/1", timeout=10)
+            assert requests.get(f"{root}{path}", timeout=60).status_code == 404
+        answer = requests.get(f"{open_mage.url}/pipelines/daily_orders/runs/1", timeout=60)
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=UTF-8")
 
     @pytest.mark.parametrize("has_login", [False, True])

@@ -23,7 +23,7 @@ OVER = ("completed", "failed", "cancelled")
 STEPS = ("completed", "failed", "cancelled", "repaired", "deleted", "schedule deleted")
 RUNS = 12
 POLL_INTERVAL = 0.3
-TOLD_WITHIN = 60.0
+TOLD_WITHIN = 200.0
 QUIET_FOR = 20 * POLL_INTERVAL
 
 

@@ -727,13 +727,13 @@ class TestListsOfRuns:
 class TestOtherPaths:
     @pytest.mark.parametrize("path", ["/api", "/api/", "/nothing", "/api/../nothing"])
     def test_that_are_unknown_are_a_web_page(self, mage, path):
-        answer = requests.get(f"{mage.url}{path}", timeout=10)
+        answer = requests.get(f"{mage.url}{path}", timeout=60)
         assert (answer.status_code, answer.headers["Content-Type"]) == (404, "text/html; charset=UTF-8")
         assert answer.text == "<html><title>404: Not Found</title><body>404: Not Found</body></html>"
 
     @pytest.mark.parametrize("path", ["/", "/pipelines", "/pipelines/daily_orders/runs/1", "/sign-in"])
     def test_of_the_user_interface_are_web_pages(self, mage, path):
-        answer = requests.get(f"{mage.url}{path}", timeout=10)
+        answer = requests.get(f"{mage.url}{path}", timeout=60)
         assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/html; charset=UTF-8")
         assert answer.text.startswith("<!DOCTYPE html>")
 
