@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import threading
 import time
@@ -12,6 +13,7 @@ import requests
 
 from fakes import faults
 from fakes.mage import FakeMage
+from isolation import PORTS, free_ports
 
 SCHEDULE_RUNS = ("POST", r"/pipeline_runs$")
 
@@ -262,6 +264,14 @@ class TestServer:
             thread.join()
         assert answered == [200] * 40
         assert time.monotonic() - begin < 3
+
+    def test_takes_a_free_port_that_no_outgoing_connection_is_given(self, fake, monkeypatch):
+        taken, [free] = urlsplit(fake.url).port, free_ports(1)
+        assert taken in PORTS
+        choices = iter([taken, free])
+        monkeypatch.setattr(random, "choice", lambda ports: next(choices) if ports is PORTS else None)
+        with FakeMage() as other:
+            assert urlsplit(other.url).port == free
 
     def test_leaves_nothing_behind(self):
         before = threading.active_count()
