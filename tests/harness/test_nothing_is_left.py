@@ -17,7 +17,8 @@ SHARED_MEMORY = Path("/proc/sysvipc/shm")
 DEV = REPOSITORY / "dev"
 
 SERVER = f"""
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
 sys.path.insert(0, {str(DEV)!r})
 from postgresql import PostgreSQL
 with PostgreSQL() as server:
