@@ -1,8 +1,4 @@
-"""
-What the servers of a test wrote while it ran, in the report of a test that fails.
-
-A plugin for pytest. Whoever starts a server tells it of the server's log: `watch`.
-"""
+"""What the servers of a test wrote while it ran, for the report of one that fails (tests/conftest.py)."""
 
 from __future__ import annotations
 
@@ -10,10 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import pytest
-
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
 LINES = 30
@@ -111,18 +105,3 @@ def _without_debug(lines: Iterable[str]) -> Iterator[str]:
             is_debug = bool(IS_DEBUG.search(line[:200]))
         if not is_debug and line.strip():
             yield line
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup() -> None:
-    """Begin a test."""
-    mark()
-
-
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Add to the report of what failed, be it setup, call or teardown."""
-    report = yield
-    if report.failed:
-        report.sections.extend(written())
-    return report

@@ -1,6 +1,7 @@
 """A busy server is asked again, and the report of a failure shows what the servers said."""
 
 import os
+import shutil
 import subprocess
 import sys
 
@@ -79,14 +80,13 @@ def test_mage_says_in_the_body_that_it_is_at_fault():
 
 
 def test_a_report_shows_what_the_servers_said_during_the_test_that_failed(tmp_path):
+    shutil.copy(REPOSITORY / "tests" / "conftest.py", tmp_path)
     (tmp_path / "test_some.py").write_text(FAILING_TESTS)
     done = subprocess.run(
         [
             sys.executable,
             "-m",
             "pytest",
-            "-p",
-            "server_logs",
             "-p",
             "no:cacheprovider",
             "--tb=short",
