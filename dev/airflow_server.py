@@ -345,13 +345,17 @@ class AirflowServer(Server):
         :param run_id: the run
         :param timeout: seconds
         :return: "success" or "failed"
+        :raises TimeoutError: when it went on for longer; it says what its tasks are at
         """
 
         def final_state() -> str | None:
             state: str = self.request("GET", f"/dags/{dag_id}/dagRuns/{run_id}")["state"]
             return state if state in FINISHED else None
 
-        return str(self._wait(final_state, f"end of {dag_id}", timeout))
+        try:
+            return str(self._wait(final_state, f"end of {run_id} of {dag_id}", timeout))
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.task_states(dag_id, run_id)}") from error
 
     def wait_task(
         self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = WAIT_SECONDS

@@ -28,14 +28,12 @@ class Watched:
     :param path: the file
     :param troubles: a list that the server's harness adds to, see `ask_patiently`
     :param read_from: where the present test began in the file
-    :param trouble_from: where the present test began in `troubles`
     """
 
     name: str
     path: Path
     troubles: list[str] = field(default_factory=list)
     read_from: int = 0
-    trouble_from: int = 0
 
 
 _watched: list[Watched] = []
@@ -58,12 +56,11 @@ def mark() -> None:
     _watched[:] = [log for log in _watched if log.path.parent.exists()]
     for log in _watched:
         log.read_from = log.path.stat().st_size if log.path.exists() else 0
-        log.trouble_from = len(log.troubles)
 
 
 def written() -> Iterator[tuple[str, str]]:
     """
-    What has been written since `mark`.
+    What has been written since `mark`, and what was answered at any time, as much is begun before its test.
 
     :yield: a heading, and the last lines below it
     """
@@ -72,8 +69,8 @@ def written() -> Iterator[tuple[str, str]]:
         if log.path.exists() and (lines := last_lines(log.path, log.read_from)):
             yield f"{log.name} wrote ({log.path.name})", "\n".join(lines)
         # an Airflow's components share one list
-        if id(log.troubles) not in seen and (said := log.troubles[log.trouble_from :]):
-            yield f"{log.name} had to be asked again", "\n".join(said[-LINES:])
+        if id(log.troubles) not in seen and log.troubles:
+            yield f"{log.name} had to be asked again", "\n".join(log.troubles[-LINES:])
         seen.add(id(log.troubles))
 
 
