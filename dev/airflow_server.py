@@ -91,11 +91,7 @@ class AirflowServer(Server):
         self.log_dir = self.directory / "logs"
         # many callers, each with a question now and then
         self.database = create_engine(database_url, poolclass=NullPool)
-        self.troubles: list[str] = []
-        """What was said each time that the REST API had to be asked again."""
-
         self._processes: dict[str, GuardedProcess] = {}
-        self._restarting: set[str] = set()
         self._token = ""
         self._dags: set[str] = set()
         self._dags_read_at = 0.0
@@ -192,7 +188,7 @@ class AirflowServer(Server):
             log_path=self.component_log(component),
             remove=[self.directory],
         )
-        server_logs.watch(f"Airflow's {component}", self.component_log(component), self.troubles)
+        server_logs.watch(f"Airflow's {component}", self.component_log(component))
 
     def restart_component(self, component: str, *, kill: bool = False) -> None:
         """
@@ -201,11 +197,9 @@ class AirflowServer(Server):
         :param component: its name
         :param kill: with ``kill -9`` instead of SIGTERM
         """
-        process = self._processes[component]
-        self._restarting.add(component)
+        process = self._processes.pop(component)  # whoever waits meanwhile does not take it for dead
         (process.kill if kill else process.stop)()
         self.start_component(component)
-        self._restarting.discard(component)
 
     def component_log(self, component: str) -> Path:
         """
@@ -271,7 +265,7 @@ class AirflowServer(Server):
         def note(what_was_said: str) -> None:
             nonlocal is_repeated
             is_repeated = True
-            self.troubles.append(what_was_said)
+            server_logs.note("Airflow", what_was_said)
 
         answer = ask_patiently(
             lambda: self._send(method, path, body),
@@ -521,16 +515,21 @@ class AirflowServer(Server):
 
     def task_processes(self, dag_id: str, run_id: str, task_id: str) -> list[psutil.Process]:
         """
-        The processes that a running task lives in.
+        The processes that a task lives in, which is ``running`` a moment before it has one.
 
         :param dag_id: the DAG
         :param run_id: the run
         :param task_id: the task
         :return: the process that executes the operator, then its supervisor, up to the executor's worker
         """
-        row = next(row for row in self.task_instances(dag_id, run_id) if row["task_id"] == task_id)
+
+        def pid() -> int | None:
+            rows = self.task_instances(dag_id, run_id)
+            found: int | None = next(row["pid"] for row in rows if row["task_id"] == task_id)
+            return found
+
+        task = psutil.Process(self._wait(pid, f"process of {task_id} of {run_id}", WAIT_SECONDS))
         executor = self._processes["scheduler"].processes()
-        task = psutil.Process(row["pid"])
         return [task, *(process for process in task.parents() if process in executor[1:])]
 
     def _wait(self, look: Callable[[], T | None], what: str, timeout: float) -> T:
@@ -551,12 +550,12 @@ class AirflowServer(Server):
 
     def _check_components(self) -> None:
         """
-        See whether each component runs, but for one that is just being restarted.
+        See whether each component runs that is not just being restarted.
 
         :raises RuntimeError: when one of them has died
         """
         for component, process in tuple(self._processes.items()):
-            if component not in self._restarting and not process.is_running:
+            if not process.is_running:
                 path = self.component_log(component)
                 log = path.read_text(errors="replace") if path.exists() else "stopped"
                 raise RuntimeError(f"Airflow's {component} has died:\n{log[-3000:]}")

@@ -9,7 +9,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,9 +95,6 @@ class MageServer(Server):
         self._keep_worker_pool = keep_worker_pool
         self._port = port
         self._process: GuardedProcess | None = None
-        self.troubles: list[str] = []
-        """What was said each time that the API had to be asked again."""
-
         self._headers = {"X-API-KEY": self.api_key}
         # realpath: Mage reports its project's path with symlinks resolved
         self.directory = Path(os.path.realpath(tempfile.mkdtemp(prefix="mage-server-")))
@@ -141,7 +138,7 @@ class MageServer(Server):
             remove=[self.directory],
         )
 
-        server_logs.watch("Mage", self.log_path, self.troubles)
+        server_logs.watch("Mage", self.log_path)
 
         self.url = wait_until(
             lambda: self._announced_url(read_from), what="Mage server", timeout=START_SECONDS
@@ -194,7 +191,7 @@ class MageServer(Server):
                 lambda: self._send(method, path, body),
                 what=f"{method} {path}",
                 repeat_if_lost=True,
-                note=self.troubles.append,
+                note=partial(server_logs.note, "Mage"),
                 is_busy=says_busy,
             )
         )

@@ -11,7 +11,7 @@ from tenacity import Retrying, retry_if_exception_type, retry_if_result, stop_af
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from tenacity import RetryCallState
+    from tenacity import Future, RetryCallState
 
 REPEAT_SECONDS = 120
 LONGEST_PAUSE = 10
@@ -64,24 +64,17 @@ def ask_patiently(
 
 
 def _said(state: RetryCallState) -> str:
-    outcome = state.outcome
-    if outcome is None:
-        return "nothing"
-    if error := outcome.exception():
+    if error := _outcome(state).exception():
         return repr(error)
-    answer: requests.Response = outcome.result()
+    answer = _last_answer(state)
     return f"{answer.status_code} {answer.text[:500]}"
 
 
 def _last_answer(state: RetryCallState) -> requests.Response:
-    """
-    What the last attempt came to.
-
-    :param state: tenacity's
-    :return: its answer
-    :raises RuntimeError: when there was no attempt
-    """
-    if state.outcome is None:
-        raise RuntimeError("never asked")
-    answer: requests.Response = state.outcome.result()
+    answer: requests.Response = _outcome(state).result()
     return answer
+
+
+def _outcome(state: RetryCallState) -> Future:
+    assert state.outcome is not None  # noqa: S101  # there was an attempt, for the type checker
+    return state.outcome

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -26,29 +27,37 @@ class Watched:
 
     :param name: what its server is called
     :param path: the file
-    :param troubles: a list that the server's harness adds to, see `ask_patiently`
     :param read_from: where the present test began in the file
     """
 
     name: str
     path: Path
-    troubles: list[str] = field(default_factory=list)
     read_from: int = 0
 
 
 _watched: list[Watched] = []
+_notes: defaultdict[str, list[str]] = defaultdict(list)
 
 
-def watch(name: str, path: Path, troubles: list[str] | None = None) -> None:
+def watch(name: str, path: Path) -> None:
     """
     Show a log with failing tests, as long as its file is there.
 
     :param name: what its server is called
     :param path: the file
-    :param troubles: what the server answered when it had to be asked again
     """
     if all(log.path != path for log in _watched):
-        _watched.append(Watched(name, path, [] if troubles is None else troubles))
+        _watched.append(Watched(name, path))
+
+
+def note(name: str, what_was_said: str) -> None:
+    """
+    Show with failing tests what a server answered when it had to be asked again.
+
+    :param name: what the server is called
+    :param what_was_said: see `ask_patiently`
+    """
+    _notes[name].append(what_was_said)
 
 
 def mark() -> None:
@@ -60,18 +69,15 @@ def mark() -> None:
 
 def written() -> Iterator[tuple[str, str]]:
     """
-    What has been written since `mark`, and what was answered at any time, as much is begun before its test.
+    What has been written since `mark`, and all notes, as much is begun before its test.
 
     :yield: a heading, and the last lines below it
     """
-    seen: set[int] = set()
     for log in _watched:
         if log.path.exists() and (lines := last_lines(log.path, log.read_from)):
             yield f"{log.name} wrote ({log.path.name})", "\n".join(lines)
-        # an Airflow's components share one list
-        if id(log.troubles) not in seen and log.troubles:
-            yield f"{log.name} had to be asked again", "\n".join(log.troubles[-LINES:])
-        seen.add(id(log.troubles))
+    for name, notes in _notes.items():
+        yield f"{name} had to be asked again", "\n".join(notes[-LINES:])
 
 
 def last_lines(path: Path, read_from: int, count: int = LINES) -> list[str]:

@@ -49,12 +49,18 @@ UNKNOWN_STATUS = "(psycopg2.errors.InvalidTextRepresentation) invalid input valu
 ABORTED = "(psycopg2.errors.InFailedSqlTransaction) current transaction is aborted, commands ignored "
 
 
-def assert_unknown(answer, record_id):
-    """A 404; but PostgreSQL takes no text for a number, and Mage goes on in the aborted transaction."""
-    if DATABASE.is_strict and not record_id.isdigit():
-        assert_database_error(answer, ABORTED)
-    else:
-        assert_missing(answer)
+def assert_unknown(wire, collection, record_id, change):
+    """
+    Read, change and delete a record that there is not: a 404 each time.
+
+    But PostgreSQL takes no text for a number, and Mage goes on in the aborted transaction.
+    """
+    path = f"/{collection}/{record_id}"
+    for answer in (wire.get(path), wire.put(path, change), wire.send("DELETE", path)):
+        if DATABASE.is_strict and not record_id.isdigit():
+            assert_database_error(answer, ABORTED)
+        else:
+            assert_missing(answer)
 
 
 class TestLogIn:
@@ -371,10 +377,8 @@ class TestPipelineSchedules:
 
     @pytest.mark.parametrize("unknown", ["999999", "abc"])
     def test_that_do_not_exist_are_missing(self, wire, unknown):
-        path = f"/pipeline_schedules/{unknown}"
-        assert_unknown(wire.get(path), unknown)
-        assert_unknown(wire.put(path, {"pipeline_schedule": {"status": "active"}}), unknown)
-        assert_unknown(wire.send("DELETE", path), unknown)
+        change = {"pipeline_schedule": {"status": "active"}}
+        assert_unknown(wire, "pipeline_schedules", unknown, change)
 
     def test_of_an_unknown_status_are_none_or_an_exception(self, wire):
         answer = wire.get("/pipeline_schedules?status[]=surprise")
@@ -576,10 +580,8 @@ class TestRuns:
 
     @pytest.mark.parametrize("unknown", ["999999", "abc"])
     def test_that_do_not_exist_are_missing(self, wire, unknown):
-        path = f"/pipeline_runs/{unknown}"
-        assert_unknown(wire.get(path), unknown)
-        assert_unknown(wire.put(path, {"pipeline_run": {"status": "cancelled"}}), unknown)
-        assert_unknown(wire.send("DELETE", path), unknown)
+        change = {"pipeline_run": {"status": "cancelled"}}
+        assert_unknown(wire, "pipeline_runs", unknown, change)
 
     def test_that_do_not_exist_are_missing_by_http_status_if_so_wished(self, wire):
         answer = wire.get("/pipeline_runs/999999?_http_error_codes=true")

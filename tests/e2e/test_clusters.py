@@ -9,14 +9,13 @@ from functools import partial
 import psutil
 import pytest
 
-from airflow_server import readable
+from airflow_server import WAIT_SECONDS, readable
 from isolation import wait_until
 from side_by_side import SideBySide
 
 TEN = [*(f"before_{number}" for number in range(5)), "middle", *(f"after_{number}" for number in range(4))]
 SHORT = ["before_0", "middle", "after_0"]
 CLUSTER_TASKS = ["start_cluster", "stop_cluster"]
-PATIENCE = 600
 SHORT_DAG = "shared_cluster_short"
 
 
@@ -39,17 +38,12 @@ class Scene:
         return state, self.airflow.task_states(self.dag_id, self.run_id)
 
     def process(self, task_id):
-        """Return the process that a task lives in; a task is ``running`` a moment before it has one."""
-        wait_until(lambda: self._pid(task_id), what=f"process of {task_id}", timeout=PATIENCE, interval=1.0)
+        """Return the process that a task lives in."""
         return self.airflow.task_processes(self.dag_id, self.run_id, task_id)[0]
 
     def kill(self, task_id):
         """End a task as the kernel does when memory runs out."""
         self.process(task_id).kill()
-
-    def _pid(self, task_id):
-        rows = self.airflow.task_instances(self.dag_id, self.run_id)
-        return next(row["pid"] for row in rows if row["task_id"] == task_id)
 
     def request(self, method, path, body):
         """Ask Airflow's REST API something about the DAG run."""
@@ -106,9 +100,9 @@ class Stage:
         return scene
 
     def start_killed(self):
-        scene = self.scene("start_killed", delay=PATIENCE)
+        scene = self.scene("start_killed", delay=WAIT_SECONDS)
         scene.wait_task("start_cluster", "running")
-        wait_until(lambda: scene.puts, what="start", timeout=PATIENCE, interval=0.5)
+        wait_until(lambda: scene.puts, what="start", timeout=WAIT_SECONDS, interval=0.5)
         scene.kill("start_cluster")
         # It comes up after all, while Airflow is about to stop it or later.
         scene.cluster.delay, scene.cluster.due = 2.0, time.time() + 15

@@ -7,10 +7,9 @@ from functools import partial
 
 import pytest
 
+from airflow_server import WAIT_SECONDS
 from isolation import wait_until
 from side_by_side import SideBySide
-
-PATIENCE = 600
 
 SCENES = {
     "worker killed": "plain_sync",
@@ -71,21 +70,15 @@ class Scene:
 
     @staticmethod
     def wait_until(look, what):
-        return wait_until(look, what=what, timeout=PATIENCE, interval=1.0)
+        return wait_until(look, what=what, timeout=WAIT_SECONDS, interval=1.0)
 
     def release(self):
         """Let the Mage runs end."""
         self.release_file.touch()
 
     def worker(self):
-        """Return the process that the task runs in; a task is ``running`` a moment before it has one."""
+        """Return the process that the task runs in."""
         self.wait_for_task("running")
-
-        def has_process():
-            [row] = self.airflow.task_instances(self.dag_id, self.run_id)
-            return row["pid"]
-
-        self.wait_until(has_process, f"process of {self.run_id}")
         return self.airflow.task_processes(self.dag_id, self.run_id, "sleep")[0]
 
     def triggerer(self):

@@ -13,20 +13,19 @@ from mage_server import says_busy
 from repeating import ask_patiently
 
 FAILING_TESTS = """
-from server_logs import watch
+from server_logs import note, watch
 
 def test_before(tmp_path_factory):
     path = tmp_path_factory.mktemp("server") / "its.log"
-    troubles = []
-    watch("A server", path, troubles)
+    watch("A server", path)
     log = path.open("a", buffering=1)
     log.write("[2026-01-01 00:00:00,000] INFO long before\\n")
-    test_it.log, test_it.troubles = log, troubles
+    test_it.log = log
 
 def test_it():
     test_it.log.write("[2026-01-01 00:00:01,000] {a.py:1} DEBUG - chatter\\nthat goes on\\n")
     test_it.log.write("[2026-01-01 00:00:02,000] {a.py:1} \\x1b[31mERROR\\x1b[0m - the disk is full\\n")
-    test_it.troubles.append("GET /runs: 503 busy")
+    note("A server", "GET /runs: 503 busy")
     raise AssertionError("it failed")
 """
 
