@@ -52,7 +52,8 @@ def task(connect_cloud):
     conn_id = connect_cloud()
 
     def make(operator_class, **arguments):
-        quick = {} if "EnvVars" in operator_class.__name__ else {"poll_interval": 0.05, "timeout": 10}
+        # The longest wait matters where something is wrong, not where a machine stands still for seconds.
+        quick = {} if "EnvVars" in operator_class.__name__ else {"poll_interval": 0.05, "timeout": 120}
         defaults = {"task_id": "t", "cluster_id": "c1", "mage_cloud_conn_id": conn_id, **quick}
         return TaskInstance(lambda: operator_class(**{**defaults, **arguments}))
 

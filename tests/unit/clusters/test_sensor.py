@@ -22,7 +22,8 @@ def sensor(task):
     """Make a task instance of the sensor."""
 
     def make(**arguments):
-        quick = {"poke_interval": 0.05, "timeout": 5}
+        # The longest wait matters where something is wrong, not where a machine stands still for seconds.
+        quick = {"poke_interval": 0.05, "timeout": 120}
         arguments = {"poll_interval": None, **quick, **arguments}
         return task(MageClusterSensor, **{k: v for k, v in arguments.items() if v is not None})
 
