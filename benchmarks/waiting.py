@@ -32,10 +32,10 @@ from mage_database import MageDatabase  # noqa: E402
 from probe import Probe, p99  # noqa: E402
 from report import table, write_section  # noqa: E402
 
+from airflow_provider_mage._runs.run_lists import ACTIVE, TERMINAL  # noqa: E402
 from airflow_provider_mage.api.auth import Credentials, MageAuth  # noqa: E402
 from airflow_provider_mage.api.client import FARTHEST_EAST, MageClient  # noqa: E402
 from airflow_provider_mage.api.session import MageSession  # noqa: E402
-from airflow_provider_mage.triggers.run_lists import ACTIVE, TERMINAL  # noqa: E402
 from mage_server import MageServer  # noqa: E402
 from postgresql import PostgreSQL  # noqa: E402
 

@@ -126,7 +126,7 @@ class MageCloudClient:
         """
         Set and remove environment variables: read the cluster, and send it back with that one change.
 
-        Takes no notice of others who do the same; :mod:`airflow_provider_mage.clusters.env_vars` does.
+        Takes no notice of others who do the same; :mod:`airflow_provider_mage._clusters.env_vars` does.
 
         :param team_id: The team it belongs to.
         :param cluster_id: The cluster.

@@ -10,10 +10,10 @@ from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
 
+from airflow_provider_mage._compat import mask_secret
 from airflow_provider_mage.api.answer import public_url
 from airflow_provider_mage.api.auth import Credentials, MageAuth, shared_auth
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.compat import mask_secret
 
 if TYPE_CHECKING:
     from collections.abc import Callable

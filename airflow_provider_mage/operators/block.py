@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_mage.arguments import read_id, read_seconds
+from airflow_provider_mage._arguments import read_id, read_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -77,9 +77,9 @@ class MageRunBlockOperator(BaseOperator):
 
     def execute(self, context: Context) -> Any:  # noqa: ARG002  # Airflow's signature
         """Run the block and return its output."""
+        from airflow_provider_mage._runs.schedule import schedule_for
+        from airflow_provider_mage._runs.variables import check_values
         from airflow_provider_mage.hooks.mage import MageHook
-        from airflow_provider_mage.runs.schedule import schedule_for
-        from airflow_provider_mage.runs.variables import check_values
 
         variables = check_values(self.variables)
         client = MageHook(self.mage_conn_id).pro_client

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import get_current_context
 
+from airflow_provider_mage._arguments import HiddenValues, read_count
+from airflow_provider_mage._clusters.goal import IDLE
+from airflow_provider_mage._compat import is_deferral_timeout, mask_secret
+from airflow_provider_mage._runs.cancel import KILL_PATIENCE
 from airflow_provider_mage.api.cloud import STOPPED
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.arguments import HiddenValues, read_count
-from airflow_provider_mage.clusters.goal import IDLE
-from airflow_provider_mage.compat import is_deferral_timeout, mask_secret
 from airflow_provider_mage.operators.cluster_base import ClusterOperator, WaitingClusterOperator
-from airflow_provider_mage.runs.cancel import KILL_PATIENCE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -83,7 +83,7 @@ class MageStartClusterOperator(WaitingClusterOperator):
 
     def on_kill(self) -> None:
         """Take the start back, if the author wants that."""
-        from airflow_provider_mage.clusters.power import stop_cluster
+        from airflow_provider_mage._clusters.start_stop import stop_cluster
 
         try:
             if self._stops_on_kill:
@@ -126,7 +126,7 @@ class MageStopClusterOperator(WaitingClusterOperator):
 
     def execute(self, context: Context) -> str:
         """Ask for the cluster to stop, and wait until it has."""
-        from airflow_provider_mage.clusters.activity import check_if_busy
+        from airflow_provider_mage._clusters.activity import check_if_busy
 
         check_if_busy(self.if_busy, self.mage_conn_id)
         return self.stop_when_idle(context, deadline=self._new_deadline())
@@ -152,8 +152,8 @@ class MageStopClusterOperator(WaitingClusterOperator):
         return status
 
     def _ask_to_stop(self, deadline: float | None) -> tuple[str, bool]:
-        from airflow_provider_mage.clusters.activity import cancel_active_runs, require_idle
-        from airflow_provider_mage.clusters.power import stop_cluster
+        from airflow_provider_mage._clusters.activity import cancel_active_runs, require_idle
+        from airflow_provider_mage._clusters.start_stop import stop_cluster
 
         handle = self._handle()
         if self.if_busy != "stop" and handle.read().is_active:
@@ -167,7 +167,7 @@ class MageStopClusterOperator(WaitingClusterOperator):
         return cluster.status, has_asked
 
     def _is_busy(self) -> bool:
-        from airflow_provider_mage.clusters.activity import active_runs
+        from airflow_provider_mage._clusters.activity import active_runs
 
         return bool(active_runs(self._mage()))
 
@@ -258,7 +258,7 @@ class MageUpdateClusterEnvVarsOperator(ClusterOperator):
 
     def execute(self, context: Context) -> dict[str, list[str]]:  # noqa: ARG002  # Airflow's signature
         """Change the variables, and see that they are changed."""
-        from airflow_provider_mage.clusters.env_vars import check_env_vars, update_env_vars
+        from airflow_provider_mage._clusters.env_vars import check_env_vars, update_env_vars
 
         env_vars, remove = check_env_vars(self.env_vars or {}, self.remove or ())
         for value in env_vars.values():

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
+from airflow_provider_mage._arguments import read_seconds
+from airflow_provider_mage._clusters.goal import IDLE, ClusterGoal
 from airflow_provider_mage.api.cloud import ACTIVE
-from airflow_provider_mage.arguments import read_seconds
-from airflow_provider_mage.clusters.goal import IDLE, ClusterGoal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.client import MageClient
-    from airflow_provider_mage.clusters.handle import ClusterHandle
     from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
 
@@ -57,7 +57,7 @@ class ClusterOperator(BaseOperator):
         return MageCloudHook(self.mage_cloud_conn_id)
 
     def _handle(self, hook: MageCloudHook | None = None) -> ClusterHandle:
-        from airflow_provider_mage.clusters.handle import ClusterHandle, read_name
+        from airflow_provider_mage._clusters.handle import ClusterHandle, read_name
 
         hook = hook or self.hook
         return ClusterHandle(
@@ -140,7 +140,7 @@ class WaitingClusterOperator(ClusterOperator):
             raise failure
 
     def _start_and_wait(self, replica_count: int | None, deadline: float | None) -> str:
-        from airflow_provider_mage.clusters.power import start_cluster
+        from airflow_provider_mage._clusters.start_stop import start_cluster
 
         handle = self._handle()
         before = handle.read()
@@ -171,8 +171,8 @@ class WaitingClusterOperator(ClusterOperator):
         :param old_status: A failure-like status that it had before.
         :param carried: What the method is to know.
         """
-        from airflow_provider_mage.clusters.activity import why_unusable
-        from airflow_provider_mage.clusters.watch import ClusterWatch, wait_for_cluster
+        from airflow_provider_mage._clusters.activity import why_unusable
+        from airflow_provider_mage._clusters.watch import ClusterWatch, wait_for_cluster
 
         goal = ClusterGoal(
             cluster_id=str(self.cluster_id),

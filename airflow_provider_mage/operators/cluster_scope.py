@@ -9,7 +9,7 @@ from airflow_provider_mage.operators.cluster import MageStartClusterOperator, Ma
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mage.clusters.lease import Holder, Leases
+    from airflow_provider_mage._clusters.lease import Holder, Leases
 
 
 class MageClusterSetupOperator(MageStartClusterOperator):
@@ -24,7 +24,7 @@ class MageClusterSetupOperator(MageStartClusterOperator):
 
     def execute(self, context: Context) -> str:
         """Take a lease, and see that the cluster runs."""
-        from airflow_provider_mage.clusters.lease import Leases, VariableStore
+        from airflow_provider_mage._clusters.lease import Leases, VariableStore
 
         handle = self._handle()
         leases = Leases(VariableStore(handle), handle.name_on_host)
@@ -76,14 +76,14 @@ class MageClusterTeardownOperator(MageStopClusterOperator):
         return status
 
     def _leases(self) -> Leases:
-        from airflow_provider_mage.clusters.lease import Leases, VariableStore
+        from airflow_provider_mage._clusters.lease import Leases, VariableStore
 
         handle = self._handle()
         return Leases(VariableStore(handle), handle.name_on_host)
 
 
 def _holder(context: Context, setup_task_id: str) -> Holder:
-    from airflow_provider_mage.clusters.lease import Holder
+    from airflow_provider_mage._clusters.lease import Holder
 
     ti = context["ti"]
     return Holder(ti.dag_id, ti.run_id, setup_task_id, -1 if ti.map_index is None else ti.map_index)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_mage._arguments import read_seconds
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
-from airflow_provider_mage.arguments import read_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,19 +9,19 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf, get_current_context
 
+from airflow_provider_mage._arguments import read_datetime, read_id, read_seconds, require_id
+from airflow_provider_mage._compat import is_deferral_timeout
+from airflow_provider_mage._runs.cancel import KILL_PATIENCE, cancel_run
+from airflow_provider_mage._runs.duplicates import LOOK_PATIENCE, Doubt, look_again
+from airflow_provider_mage._runs.identity import TaskAttempt
+from airflow_provider_mage._runs.report import failure_of
+from airflow_provider_mage._runs.schedule import schedule_for
+from airflow_provider_mage._runs.stall import ON_STALL, StalledError, handle_stall
+from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
+from airflow_provider_mage._runs.variables import run_variables
+from airflow_provider_mage._runs.watch import RunWatch, WaitRules, wait_for_run
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.arguments import read_datetime, read_id, read_seconds, require_id
-from airflow_provider_mage.compat import is_deferral_timeout
 from airflow_provider_mage.links import PIPELINE_RUN_ID, PIPELINE_RUN_URL, MagePipelineRunLink
-from airflow_provider_mage.runs.attempt import TaskAttempt
-from airflow_provider_mage.runs.cancel import KILL_PATIENCE, cancel_run
-from airflow_provider_mage.runs.outcome import failure_of
-from airflow_provider_mage.runs.schedule import schedule_for
-from airflow_provider_mage.runs.stall import ON_STALL, StalledError, handle_stall
-from airflow_provider_mage.runs.submit import RunRequest, obtain_run, runs_left_behind
-from airflow_provider_mage.runs.twins import LOOK_PATIENCE, Doubt, look_again
-from airflow_provider_mage.runs.variables import run_variables
-from airflow_provider_mage.runs.watch import RunWatch, WaitRules, wait_for_run
 from airflow_provider_mage.triggers.event import read_event
 
 if TYPE_CHECKING:

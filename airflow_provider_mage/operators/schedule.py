@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
-from airflow_provider_mage.arguments import read_id
+from airflow_provider_mage._arguments import read_id
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

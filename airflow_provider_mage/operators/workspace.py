@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_mage._compat import mask_secret
 from airflow_provider_mage.api.pro import WORKSPACE_ACTIONS
-from airflow_provider_mage.compat import mask_secret
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._clusters.goal import ClusterGoal
 from airflow_provider_mage.api.cloud import ACTIVE
-from airflow_provider_mage.clusters.goal import ClusterGoal
 from airflow_provider_mage.sensors.deferrable import DeferrableSensor
 
 if TYPE_CHECKING:
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mage.clusters.handle import ClusterHandle
-    from airflow_provider_mage.clusters.watch import ClusterWatch
+    from airflow_provider_mage._clusters.handle import ClusterHandle
+    from airflow_provider_mage._clusters.watch import ClusterWatch
     from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
 
@@ -99,7 +99,7 @@ class MageClusterSensor(DeferrableSensor):
             self._read_event(event, "cluster_id")
 
     def _handle(self) -> ClusterHandle:
-        from airflow_provider_mage.clusters.handle import ClusterHandle, read_name
+        from airflow_provider_mage._clusters.handle import ClusterHandle, read_name
 
         return ClusterHandle(
             self.hook.client,
@@ -108,7 +108,7 @@ class MageClusterSensor(DeferrableSensor):
         )
 
     def _watch(self) -> ClusterWatch:
-        from airflow_provider_mage.clusters.watch import ClusterWatch
+        from airflow_provider_mage._clusters.watch import ClusterWatch
 
         # Only the sensor's own time-out ends a wait for a Mage Cloud that is out of reach.
         goal = ClusterGoal(str(self.cluster_id), self.status, max_unreachable=float("inf"))
@@ -120,7 +120,7 @@ class MageClusterSensor(DeferrableSensor):
         return self.mage_conn_id if self.status.casefold() == ACTIVE.casefold() else None
 
     def _obstacle(self, goal: ClusterGoal) -> str | None:
-        from airflow_provider_mage.clusters.activity import why_unusable
+        from airflow_provider_mage._clusters.activity import why_unusable
         from airflow_provider_mage.hooks.mage import MageHook
 
         if self._answering_conn_id is None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._arguments import require_id
+from airflow_provider_mage._runs.report import failure_of
+from airflow_provider_mage._runs.watch import describe
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.arguments import require_id
 from airflow_provider_mage.links import PIPELINE_RUN_URL, MagePipelineRunLink
-from airflow_provider_mage.runs.outcome import failure_of
-from airflow_provider_mage.runs.watch import describe
 from airflow_provider_mage.sensors.deferrable import DeferrableSensor
 
 if TYPE_CHECKING:

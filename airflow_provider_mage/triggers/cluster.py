@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mage.clusters.goal import IDLE, ClusterGoal
-from airflow_provider_mage.compat import task_was_acted_on
+from airflow_provider_mage._clusters.goal import IDLE, ClusterGoal
+from airflow_provider_mage._compat import task_was_acted_on
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -105,11 +105,11 @@ class MageClusterTrigger(BaseTrigger):
             await asyncio.to_thread(self._stop)
 
     def _stop(self) -> None:
+        from airflow_provider_mage._clusters.handle import ClusterHandle
+        from airflow_provider_mage._clusters.start_stop import stop_cluster
+        from airflow_provider_mage._runs.cancel import KILL_PATIENCE
         from airflow_provider_mage.api.errors import MageError
-        from airflow_provider_mage.clusters.handle import ClusterHandle
-        from airflow_provider_mage.clusters.power import stop_cluster
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
-        from airflow_provider_mage.runs.cancel import KILL_PATIENCE
 
         client = MageCloudHook(self.mage_cloud_conn_id, retry_for=KILL_PATIENCE).client
         try:
@@ -118,8 +118,8 @@ class MageClusterTrigger(BaseTrigger):
             self.log.warning("Cluster %s could not be stopped, so it may run. %s", self.cluster_id, error)
 
     async def _wait(self) -> None:
+        from airflow_provider_mage._clusters.watch import ClusterWatch
         from airflow_provider_mage.api.errors import MageError
-        from airflow_provider_mage.clusters.watch import ClusterWatch
         from airflow_provider_mage.triggers.cluster_poller import poller_of
 
         goal = ClusterGoal(
@@ -149,7 +149,7 @@ class MageClusterTrigger(BaseTrigger):
                     watch.found_obstacle(obstacle)
 
     def _obstacle(self, goal: ClusterGoal) -> str | None:
-        from airflow_provider_mage.clusters.activity import why_unusable
+        from airflow_provider_mage._clusters.activity import why_unusable
         from airflow_provider_mage.hooks.mage import MageHook
 
         if self.mage_conn_id is None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from airflow_provider_mage._runs.stall import StalledError
 from airflow_provider_mage.api import errors
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.runs.stall import StalledError
 
 
 def make_event(failure: Exception | None = None, **subject: Any) -> dict[str, Any]:

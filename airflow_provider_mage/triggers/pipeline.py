@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.triggers.base import BaseTrigger, TriggerEvent
 
-from airflow_provider_mage.compat import task_was_acted_on
-from airflow_provider_mage.runs.twins import Doubt
-from airflow_provider_mage.runs.watch import RunWatch, WaitRules
+from airflow_provider_mage._compat import task_was_acted_on
+from airflow_provider_mage._runs.duplicates import Doubt
+from airflow_provider_mage._runs.watch import RunWatch, WaitRules
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -37,7 +37,7 @@ class MagePipelineRunTrigger(BaseTrigger):
     :param created_after: A time (as in ``time.time()``, by Mage's clock) at or before the run's creation;
         None if unknown.
     :param doubt: Where twins of the run may yet be, as a dictionary of what
-        :class:`~airflow_provider_mage.runs.twins.Doubt` holds; None if there can be none.
+        :class:`~airflow_provider_mage._runs.duplicates.Doubt` holds; None if there can be none.
     """
 
     def __init__(
@@ -107,9 +107,9 @@ class MagePipelineRunTrigger(BaseTrigger):
             await asyncio.to_thread(self._cancel)
 
     def _cancel(self) -> None:
+        from airflow_provider_mage._runs.cancel import KILL_PATIENCE, cancel_run
+        from airflow_provider_mage._runs.duplicates import look_again
         from airflow_provider_mage.hooks.mage import MageHook
-        from airflow_provider_mage.runs.cancel import KILL_PATIENCE, cancel_run
-        from airflow_provider_mage.runs.twins import look_again
 
         client = MageHook(self.mage_conn_id, retry_for=KILL_PATIENCE).client
         cancel_run(client, self.pipeline_run_id)
@@ -117,8 +117,8 @@ class MagePipelineRunTrigger(BaseTrigger):
             look_again(client, self.pipeline_run_id, Doubt(**self.doubt))
 
     async def _wait(self) -> None:
+        from airflow_provider_mage._runs.poller import Watcher, poller_of
         from airflow_provider_mage.api.errors import MageError
-        from airflow_provider_mage.triggers.poller import Watcher, poller_of
 
         rules = WaitRules(
             poll_interval=self.poll_interval,
@@ -154,8 +154,8 @@ class MagePipelineRunTrigger(BaseTrigger):
                     await poller.handle_stall(run, seconds=self.stall_timeout, reaction=self.on_stall)
 
     def _look_again(self, doubt: Doubt) -> Doubt | None:
+        from airflow_provider_mage._runs.duplicates import LOOK_PATIENCE, look_again
         from airflow_provider_mage.hooks.mage import MageHook
-        from airflow_provider_mage.runs.twins import LOOK_PATIENCE, look_again
 
         client = MageHook(self.mage_conn_id, retry_for=LOOK_PATIENCE).client
         return look_again(client, self.pipeline_run_id, doubt)

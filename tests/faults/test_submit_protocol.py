@@ -15,14 +15,14 @@ from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from urllib3.exceptions import NewConnectionError
 
+from airflow_provider_mage._runs.duplicates import look_again
+from airflow_provider_mage._runs.identity import TaskAttempt
+from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
+from airflow_provider_mage._runs.variables import run_variables
+from airflow_provider_mage._runs.watch import RunWatch, WaitRules, wait_for_run
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageTransportError
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.runs.attempt import TaskAttempt
-from airflow_provider_mage.runs.submit import RunRequest, obtain_run, runs_left_behind
-from airflow_provider_mage.runs.twins import look_again
-from airflow_provider_mage.runs.variables import run_variables
-from airflow_provider_mage.runs.watch import RunWatch, WaitRules, wait_for_run
 from fakes.mage import FakeMage
 from fakes.messages import Request
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mage.arguments import read_datetime, read_id, read_seconds, require_id
+from airflow_provider_mage._arguments import read_datetime, read_id, read_seconds, require_id
 
 
 @pytest.mark.parametrize(

@@ -13,13 +13,13 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
 )
 
+from airflow_provider_mage._runs.stall import StalledError
 from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MagePipelineRunFailed,
     MageTransportError,
 )
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
-from airflow_provider_mage.runs.stall import StalledError
 from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
 from fakes import faults
 from fakes.mage import FakeMage

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from airflow_provider_mage._runs import poller as poller_module
+from airflow_provider_mage._runs.poller import RunPoller, Watcher
+from airflow_provider_mage._runs.run_lists import FEED_LENGTH, LONGEST_PAGE, PAGE_EVERY
+from airflow_provider_mage._runs.stall import StalledError
+from airflow_provider_mage._runs.watch import RunWatch, WaitRules
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
 from airflow_provider_mage.api.models import PipelineRun
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.runs.stall import StalledError
-from airflow_provider_mage.runs.watch import RunWatch, WaitRules
-from airflow_provider_mage.triggers import poller as poller_module
-from airflow_provider_mage.triggers.poller import RunPoller, Watcher
-from airflow_provider_mage.triggers.run_lists import FEED_LENGTH, LONGEST_PAGE, PAGE_EVERY
 from fakes import faults, virtual_time
 from fakes.mage import FakeMage
 

@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from airflow_provider_mage._runs.schedule import schedule_for
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageAuthError, MageNotFoundError, MageTransportError
-from airflow_provider_mage.runs.schedule import schedule_for
 from fakes import faults
 from fakes.mage import FakeMage
 

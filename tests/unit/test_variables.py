@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mage.runs.attempt import TaskAttempt
-from airflow_provider_mage.runs.variables import check_variables, run_variables
+from airflow_provider_mage._runs.identity import TaskAttempt
+from airflow_provider_mage._runs.variables import check_variables, run_variables
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 END = START + timedelta(days=1)

@@ -2,8 +2,8 @@
 
 import pytest
 
+from airflow_provider_mage._runs.watch import RunWatch, WaitRules
 from airflow_provider_mage.api.models import BlockRun, BlockRunStatus, PipelineRun, PipelineRunStatus
-from airflow_provider_mage.runs.watch import RunWatch, WaitRules
 
 RUNNING = PipelineRunStatus.RUNNING
 

@@ -2,10 +2,10 @@
 
 import pytest
 
+from airflow_provider_mage._clusters.handle import ClusterHandle
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.cloud import MageCloudClient
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.clusters.handle import ClusterHandle
 from fakes.mage_cloud import FakeMageCloud
 from fakes.scheduler import TaskInstance
 

@@ -10,9 +10,9 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from airflow.serialization.helpers import serialize_template_field
 
+from airflow_provider_mage._clusters import change, env_vars
 from airflow_provider_mage.api.cluster_config import merge_env_vars
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.clusters import change, env_vars
 from airflow_provider_mage.operators.cluster import MageStopClusterOperator, MageUpdateClusterEnvVarsOperator
 from fakes.faults import Fault
 
@@ -25,8 +25,8 @@ import os, sys
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY, MageCloudClient
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.clusters.env_vars import update_env_vars
-from airflow_provider_mage.clusters.handle import ClusterHandle
+from airflow_provider_mage._clusters.env_vars import update_env_vars
+from airflow_provider_mage._clusters.handle import ClusterHandle
 url, email, password, count = sys.argv[1:]
 children = []
 for number in range(int(count)):
@@ -258,7 +258,7 @@ def test_no_disk_no_turns_but_the_change_is_made(cloud, handle, monkeypatch, cap
     def no_folder():
         raise OSError("read-only file system")
 
-    monkeypatch.setattr("airflow_provider_mage.clusters.turns.private_folder", no_folder)
+    monkeypatch.setattr("airflow_provider_mage._clusters.turns.private_folder", no_folder)
     env_vars.update_env_vars(handle, {"OURS": "1"})
 
     assert "OURS" in cloud.env("c1")

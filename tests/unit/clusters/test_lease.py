@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from airflow_provider_mage.clusters import lease as lease_module
-from airflow_provider_mage.clusters.lease import HOLDING, STOPPING, Holder, Leases, VariableStore
+from airflow_provider_mage._clusters import lease as lease_module
+from airflow_provider_mage._clusters.lease import HOLDING, STOPPING, Holder, Leases, VariableStore
 
 A, B = Holder("dag_a", "run 1", "start_cluster"), Holder("dag_b", "run 1", "start_cluster")
 

@@ -4,8 +4,8 @@ import pickle
 
 import pytest
 
+from airflow_provider_mage._runs.report import failure_of
 from airflow_provider_mage.api.models import BlockRun, BlockRunStatus, PipelineRun, PipelineRunStatus
-from airflow_provider_mage.runs.outcome import failure_of
 
 URL = "http://mage/pipelines/p/runs/7"
 

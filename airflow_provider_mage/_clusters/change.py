@@ -16,15 +16,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._clusters.turns import turn_on_host
 from airflow_provider_mage.api.errors import MageError, MageTransportError
-from airflow_provider_mage.clusters.turns import turn_on_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.models import Cluster
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.clusters.handle import ClusterHandle
 
 log = logging.getLogger(__name__)
 

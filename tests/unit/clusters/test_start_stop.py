@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from airflow.providers.common.compat.sdk import TaskDeferred
 
+from airflow_provider_mage._clusters import watch as watch_module
+from airflow_provider_mage._clusters.start_stop import start_cluster, stop_cluster
 from airflow_provider_mage.api.errors import MageAPIError, MageError, MageNotFoundError, MageTransportError
-from airflow_provider_mage.clusters import watch as watch_module
-from airflow_provider_mage.clusters.power import start_cluster, stop_cluster
 from airflow_provider_mage.operators.cluster import (
     MageRestartClusterOperator,
     MageStartClusterOperator,

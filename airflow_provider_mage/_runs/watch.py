@@ -19,10 +19,10 @@ from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_mage._runs.duplicates import Doubt
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.runs.twins import Doubt
 
 log = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from airflow_provider_mage.runs.attempt import TaskAttempt
+from airflow_provider_mage._runs.identity import TaskAttempt
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=timezone.utc)
 DAY = timedelta(days=1)

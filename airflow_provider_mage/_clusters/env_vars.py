@@ -7,14 +7,14 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._clusters.change import ConfigChange, change_cluster
 from airflow_provider_mage.api.cluster_config import with_env_vars
-from airflow_provider_mage.clusters.change import ConfigChange, change_cluster
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
+    from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.clusters.handle import ClusterHandle
 
 
 log = logging.getLogger(__name__)

@@ -7,14 +7,14 @@ import time
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflow_provider_mage._clusters.change import ConfigChange, change_cluster
 from airflow_provider_mage.api.cloud import ACTIVE, STOPPED
 from airflow_provider_mage.api.cluster_config import with_replicas
-from airflow_provider_mage.clusters.change import ConfigChange, change_cluster
 
 if TYPE_CHECKING:
+    from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.models import Cluster
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.clusters.handle import ClusterHandle
 
 log = logging.getLogger(__name__)
 

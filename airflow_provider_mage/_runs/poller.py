@@ -24,9 +24,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+from airflow_provider_mage._runs.run_lists import ActivePages, Feed
+from airflow_provider_mage._runs.stall import StallMemory, handle_stall
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
-from airflow_provider_mage.runs.stall import StallMemory, handle_stall
-from airflow_provider_mage.triggers.run_lists import ActivePages, Feed
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -125,7 +125,7 @@ class RunPoller:
 
         :param run: The run, as it was seen.
         :param seconds: For how long it has stood still.
-        :param reaction: One of :data:`~airflow_provider_mage.runs.stall.ON_STALL`.
+        :param reaction: One of :data:`~airflow_provider_mage._runs.stall.ON_STALL`.
         :raises StalledError: If it is not to be waited for any longer.
         """
         async with self._stalls_in_turn:

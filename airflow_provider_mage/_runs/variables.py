@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_provider_mage.runs.attempt import TaskAttempt
+    from airflow_provider_mage._runs.identity import TaskAttempt
 
 AIRFLOW = "airflow"
 

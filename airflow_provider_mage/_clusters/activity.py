@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from airflow_provider_mage._clusters.goal import IDLE
+from airflow_provider_mage._runs.cancel import cancel_run
 from airflow_provider_mage.api.errors import MageAuthError, MageError
 from airflow_provider_mage.api.models import PipelineRunStatus
-from airflow_provider_mage.clusters.goal import IDLE
-from airflow_provider_mage.runs.cancel import cancel_run
 
 if TYPE_CHECKING:
+    from airflow_provider_mage._clusters.goal import ClusterGoal
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
-    from airflow_provider_mage.clusters.goal import ClusterGoal
 
 log = logging.getLogger(__name__)
 

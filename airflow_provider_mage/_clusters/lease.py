@@ -21,15 +21,15 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+from airflow_provider_mage._clusters.turns import turn_on_host
+from airflow_provider_mage._compat import is_dag_run_active, read_variable, write_variable
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.clusters.turns import turn_on_host
-from airflow_provider_mage.compat import is_dag_run_active, read_variable, write_variable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.clusters.handle import ClusterHandle
 
 log = logging.getLogger(__name__)
 

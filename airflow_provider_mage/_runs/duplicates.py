@@ -13,10 +13,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_mage._runs.cancel import cancel_run
+from airflow_provider_mage._runs.variables import AIRFLOW
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import PipelineRunStatus
-from airflow_provider_mage.runs.cancel import cancel_run
-from airflow_provider_mage.runs.variables import AIRFLOW
 
 if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient

@@ -16,10 +16,10 @@ from airflow_provider_mage.api.errors import MageError, MageTransportError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from airflow_provider_mage._clusters.goal import ClusterGoal
+    from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.models import Cluster
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.clusters.goal import ClusterGoal
-    from airflow_provider_mage.clusters.handle import ClusterHandle
 
 log = logging.getLogger(__name__)
 

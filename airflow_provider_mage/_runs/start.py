@@ -14,9 +14,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage.api.errors import MageError, MageTransportError
-from airflow_provider_mage.api.models import PipelineRunStatus
-from airflow_provider_mage.runs.twins import (
+from airflow_provider_mage._runs.duplicates import (
     EVERYTHING,
     Doubt,
     attempt_behind,
@@ -24,15 +22,17 @@ from airflow_provider_mage.runs.twins import (
     next_look,
     runs_since,
 )
+from airflow_provider_mage.api.errors import MageError, MageTransportError
+from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
+    from airflow_provider_mage._runs.identity import TaskAttempt
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
     from airflow_provider_mage.api.transport import Clock
-    from airflow_provider_mage.runs.attempt import TaskAttempt
 
 log = logging.getLogger(__name__)
 

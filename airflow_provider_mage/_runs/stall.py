@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from airflow_provider_mage._runs.watch import describe
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import PipelineRunStatus
-from airflow_provider_mage.runs.watch import describe
 
 if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
