@@ -54,11 +54,12 @@ quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: 
 test: setup ## before a push, and in CI: check, unit, contract, faults and e2e
 	$(STAGES) --runs 30 check unit contract faults e2e
 
-check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, types, docstrings
+check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, types, docstrings, imports
 	@$(TOOLS)/ruff format --check --diff --quiet || { echo "make check: 'make fmt' formats these" >&2; exit 1; }
 	@$(TOOLS)/ruff check --quiet
 	@$(TOOLS)/mypy --python-executable $(ENV_DIR)/airflow-3/bin/python
 	@$(TOOLS)/pydoclint --quiet airflow_provider_mage dev
+	@said=$$($(TOOLS)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
 
 fmt: $(STAMP)/tools ## format, and fix what ruff can fix
 	@$(TOOLS)/ruff check --fix-only --quiet
