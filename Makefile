@@ -84,7 +84,7 @@ bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against 
 	@kept=true; \
 	for what in import_cost.py log_ins.py waiting.py "waiting.py --database postgresql --waiting 1000"; do \
 		echo "==> benchmarks/$$what"; \
-		AIRFLOW_HOME=$(ENV_DIR)/home-airflow-peers MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
+		PYTHONPATH=dev AIRFLOW_HOME=$(ENV_DIR)/home-airflow-peers MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
 		$(ENV_DIR)/airflow-peers/bin/python benchmarks/$$what || kept=false; \
 	done; $$kept
 

@@ -14,12 +14,8 @@ import os
 import sys
 import tempfile
 import time
-from pathlib import Path
 
 import psutil
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "dev"))
-
 from mage_database import MageDatabase
 from probe import Probe, p99
 from report import table, write_section

@@ -24,20 +24,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import psutil
+from mage_database import MageDatabase
+from probe import Probe, p99
+from report import table, write_section
 
-REPOSITORY = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(REPOSITORY / "dev"))
-
-from mage_database import MageDatabase  # noqa: E402
-from probe import Probe, p99  # noqa: E402
-from report import table, write_section  # noqa: E402
-
-from airflow_provider_mage._runs.run_lists import ACTIVE, TERMINAL  # noqa: E402
-from airflow_provider_mage.api.auth import Credentials, MageAuth  # noqa: E402
-from airflow_provider_mage.api.client import FARTHEST_EAST, MageClient  # noqa: E402
-from airflow_provider_mage.api.session import MageSession  # noqa: E402
-from mage_server import MageServer  # noqa: E402
-from postgresql import PostgreSQL  # noqa: E402
+from airflow_provider_mage._runs.run_lists import ACTIVE, TERMINAL
+from airflow_provider_mage.api.auth import Credentials, MageAuth
+from airflow_provider_mage.api.client import FARTHEST_EAST, MageClient
+from airflow_provider_mage.api.session import MageSession
+from isolation import REPOSITORY
+from mage_server import MageServer
+from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
     from collections.abc import Callable

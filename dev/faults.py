@@ -22,14 +22,11 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from fakes.faulty_proxy import FaultyProxy, Forwarder, single_faults
+from fakes.scheduler import TaskInstance, add_connection
 from isolation import REPOSITORY
 from mage_server import MageServer
 from postgresql import PostgreSQL
-
-sys.path.insert(0, str(REPOSITORY / "tests"))
-
-from fakes.faulty_proxy import FaultyProxy, Forwarder, single_faults
-from fakes.scheduler import TaskInstance, add_connection
 
 if TYPE_CHECKING:
     from fakes.messages import Answer, Request

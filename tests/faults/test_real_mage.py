@@ -195,9 +195,8 @@ TaskInstance(lambda: MageTriggerPipelineOperator(**{options!r}), {run_id!r}).att
 
 def start_process(task):
     """Begin a first attempt in a process of its own."""
-    paths = os.pathsep.join([str(REPOSITORY / "tests"), str(REPOSITORY / "dev")])
     code = ATTEMPT.format(options=task.options, run_id=task.run_id)
-    env = {**os.environ, "PYTHONPATH": paths}
+    env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "dev")}
     return subprocess.Popen([sys.executable, "-c", code], env=env)  # noqa: S603  it is our own code
 
 

@@ -14,12 +14,11 @@ from isolation import PORTS, REPOSITORY, free_ports, is_free, wait_until
 from postgresql import PostgreSQL
 
 SHARED_MEMORY = Path("/proc/sysvipc/shm")
-DEV = REPOSITORY / "dev"
+WITH_DEV = {**os.environ, "PYTHONPATH": str(REPOSITORY / "dev")}
 
-SERVER = f"""
+SERVER = """
 import signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has its background jobs ignore it
-sys.path.insert(0, {str(DEV)!r})
 from postgresql import PostgreSQL
 with PostgreSQL() as server:
     server.create_database("some")
@@ -40,7 +39,6 @@ time.sleep(600)
 GUARDED = f"""
 import sys, time
 from pathlib import Path
-sys.path.insert(0, {str(DEV)!r})
 from guard import GuardedProcess
 directory = Path(sys.argv[1])
 command = [sys.executable, "-c", {CLINGING!r}]
@@ -87,7 +85,7 @@ def test_postgresql_starts_where_the_path_of_temporary_files_is_too_long_for_a_s
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_a_postgresql_whose_caller_is_killed_leaves_no_process_no_file_and_no_shared_memory(how, short_path):
-    env = {**os.environ, "TMPDIR": str(short_path)}
+    env = {**WITH_DEV, "TMPDIR": str(short_path)}
     with subprocess.Popen(
         [sys.executable, "-c", SERVER], env=env, stdout=subprocess.PIPE, text=True
     ) as caller:
@@ -104,7 +102,7 @@ def test_a_postgresql_whose_caller_is_killed_leaves_no_process_no_file_and_no_sh
 def test_what_left_its_process_group_and_ignores_sigterm_ends_with_the_caller(tmp_path):
     directory = tmp_path / "server"
     directory.mkdir()
-    with subprocess.Popen([sys.executable, "-c", GUARDED, str(directory)]) as caller:
+    with subprocess.Popen([sys.executable, "-c", GUARDED, str(directory)], env=WITH_DEV) as caller:
         log = directory / "log"
         wait_until(lambda: log.exists() and "ready" in log.read_text(), what="server", timeout=60)
         assert len(marked(directory)) >= 3
@@ -118,12 +116,12 @@ def test_a_port_that_was_given_to_one_process_is_given_to_no_other():
     other = next(port for port in PORTS if port != taken and is_free(port))
 
     code = f"""
-import sys
-sys.path.insert(0, {str(DEV)!r})
 import isolation
 choices = iter([{taken}, {other}])
 isolation.random.choice = lambda _: next(choices)
 print(isolation.free_ports(1))
 """
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=WITH_DEV, capture_output=True, text=True, check=True
+    )
     assert done.stdout.strip() == str([other])

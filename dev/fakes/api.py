@@ -445,10 +445,8 @@ class Api:
     def _filtered(self, runs: list[PipelineRun], call: Call) -> list[PipelineRun]:
         first = call.request.first
         wanted = {
-            "status": [first("status")] if first("status") else (first("status[]") or "").split(","),
-            "pipeline_uuid": [first("pipeline_uuid")]
-            if first("pipeline_uuid")
-            else (first("pipeline_uuid[]") or "").split(","),
+            name: [one] if (one := first(name)) else (first(f"{name}[]") or "").split(",")
+            for name in ("status", "pipeline_uuid")
         }
         if wanted["status"] != [""]:
             self._refuse_unknown("pipelinerunstatus", wanted["status"], STATUSES)

@@ -82,10 +82,7 @@ class FakeServer:
 
     @contextmanager
     def down(self) -> Iterator[None]:
-        """
-        Refuse every connection and lose those there are, as while Mage restarts; it comes back on the
-        same port.
-        """
+        """Refuse every connection and lose those there are; it comes back on the same port."""
         self._hang_up()
         try:
             yield
@@ -117,8 +114,9 @@ class FakeServer:
         skip: int = 0,
     ) -> None:
         """
-        Let a fault happen to the next matching requests. Of several faults, the one injected first is used
-        up first.
+        Let a fault happen to the next matching requests.
+
+        Of several faults, the one injected first is used up first.
 
         :param times: To how many; None: to all that follow.
         :param match: Their method (None: any), and a regular expression that is found in their path.
@@ -230,10 +228,7 @@ class _Server(ThreadingHTTPServer):
         super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """
-        Say nothing: clients that go away are none of a test's business, and crashes are kept by the
-        fake.
-        """
+        """Say nothing: clients that go away are none of a test's business, and the fake keeps crashes."""
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -41,7 +41,7 @@ class _Selector(selectors.DefaultSelector):
 
 
 class _Inline(ThreadPoolExecutor):
-    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:  # type: ignore[override]
+    def submit(self, call: Callable[..., T], /, *args: Any, **kwargs: Any) -> Future[T]:
         future: Future[T] = Future()
         try:
             future.set_result(call(*args, **kwargs))

@@ -151,8 +151,9 @@ class FakeMage(FakeServer):
 
     def advance(self, run_id: int, steps: int = 1) -> str:
         """
-        Let Mage's scheduler and workers take some steps with a run: picked up, then each block queued,
-        running, over.
+        Let Mage's scheduler and workers take some steps with a run.
+
+        It is picked up, then each block is queued, running, over.
 
         :return: The run's status.
         """
@@ -163,10 +164,7 @@ class FakeMage(FakeServer):
             return run.status
 
     def finish(self, run_id: int, status: str = "completed", error: BaseException | None = None) -> None:
-        """
-        End a run now: ``completed``, ``failed`` (its first unfinished block raises ``error``) or
-        ``cancelled``.
-        """
+        """End a run now: completed, cancelled, or failed (its first unfinished block raises ``error``)."""
         with self._lock:
             self.project.finish(self.project.pipeline_runs[run_id], status, error)
 
@@ -184,10 +182,7 @@ class FakeMage(FakeServer):
         self.project.is_scheduler_running = True
 
     def revoke_all_tokens(self) -> None:
-        """
-        Forget every session, as when its rows are deleted: its token is then an invalid one, not an
-        expired one.
-        """
+        """Forget every session, as when its row is deleted: its token is then invalid, not expired."""
         with self._lock:
             self._account.expiry_of.clear()
 

@@ -1,5 +1,5 @@
-"""Mage Cloud for tests: what the Mage Pro API overview describes, on a real HTTP server, with clusters that
-take their time.
+"""
+Mage Cloud as the Mage Pro API overview describes it, on a real HTTP server; its clusters take their time.
 
 Nobody outside Mage has seen the real one's source. Requests and answers follow the documentation's examples
 to the letter; what the documentation leaves open follows the open-source server, which Mage Cloud's examples
