@@ -54,29 +54,32 @@ def read_id(value: Any, name: str) -> int | None:
 
 
 def require_id(value: Any, name: str) -> int:
-    """
-    Read an id that must be there.
-
-    :param value: An integer or its text.
-    :param name: The argument, for the error.
-    :return: The id.
-    :raises ValueError: If it is neither.
-    """
+    """Read an id that must be there: an integer or its text, else a ValueError that names the argument."""
     number = read_id(value, name)
     if number is None:
         raise ValueError(f"`{name}` is None: check the template or the task it comes from.")
     return number
 
 
-def read_count(value: Any, name: str) -> int | None:
+def read_name(value: Any, name: str, *, instead: Any = None) -> str:
     """
-    Read how many of something there are to be.
+    Read a name or an id that may be text.
 
-    :param value: An integer above 0, its text, or None.
+    :param value: A text or a number, perhaps out of a template.
     :param name: The argument, for the error.
-    :return: The number, or None.
-    :raises ValueError: If it is none of these.
+    :param instead: What holds if there is none.
+    :return: The text, without space around it.
+    :raises ValueError: If there is none at all; ``None`` is what a template makes of a missing value.
     """
+    for candidate in (value, instead):
+        text = "" if candidate is None else str(candidate).strip()
+        if text and text != "None":
+            return text
+    raise ValueError(f"`{name}` is missing: give it to the task, or check the template it comes from.")
+
+
+def read_count(value: Any, name: str) -> int | None:
+    """Read an integer above 0, its text, or None; anything else is a ValueError that names the argument."""
     count = read_id(value, name)
     if count == 0:
         raise ValueError(f"`{name}` must be at least 1.")
@@ -100,14 +103,7 @@ def read_seconds(value: Any, name: str, *, least: float = 0.001) -> float:
 
 
 def read_datetime(value: Any, name: str) -> datetime | None:
-    """
-    Read a date and time.
-
-    :param value: A datetime, its ISO form, or None.
-    :param name: The argument, for the error.
-    :return: The datetime, or None.
-    :raises ValueError: If it is none of these.
-    """
+    """Read a datetime, its ISO form, or None; anything else is a ValueError that names the argument."""
     if value is None or isinstance(value, datetime):
         return value
     try:

@@ -8,7 +8,11 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow.triggers.base import BaseTrigger
+
+    from airflow_provider_mage.triggers.threads import Call
 
 try:
     from airflow.providers.common.compat.sdk import mask_secret
@@ -19,77 +23,78 @@ except (ImportError, AttributeError):  # common-compat before 1.22, the newest f
         from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[import-not-found,no-redef]
 
 __all__ = [
+    "calls_on_kill",
     "is_dag_run_active",
     "is_deferral_timeout",
+    "is_still_deferred",
     "mask_secret",
     "read_variable",
-    "task_was_acted_on",
     "write_variable",
 ]
 
+# Seconds to find out why a trigger was cancelled; a triggerer that is shutting down may give no answer
+# (observed).
 ANSWER_WITHIN = 5.0
-"""
-Seconds to find out why a trigger was cancelled; a triggerer that is shutting down may give no answer
-(observed).
-"""
 
 log = logging.getLogger(__name__)
 
 
 def is_deferral_timeout(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:
-    """
-    Whether a deferred task is being resumed because its deferral took too long.
-
-    :param next_method: What Airflow is about to call.
-    :param next_kwargs: And with what.
-    :return: Whether that is so; False for a trigger that failed.
-    """
+    """Whether Airflow is about to resume a task with this because its deferral took too long."""
     error = str((next_kwargs or {}).get("error", ""))
     return next_method == "__fail__" and "timeout" in error.lower()
 
 
-async def task_was_acted_on(trigger: BaseTrigger) -> bool:
-    """
-    Tell, in a trigger that was cancelled, whether a person has marked or cleared its task.
-
-    Always False from Airflow 3.3 on, which calls the trigger's ``on_kill`` in that case. Before, the task
-    instance is looked up: if it is still deferred, the triggerer is being restarted, and somebody else will
-    wait on.
-
-    :param trigger: The trigger.
-    :return: Whether that is so, as far as it can be found out.
-    """
+def calls_on_kill() -> bool:
+    """Whether Airflow calls a trigger's ``on_kill`` when a person acts on its task, as 3.3 and later do."""
     from airflow.triggers.base import BaseTrigger
 
+    return hasattr(BaseTrigger, "on_kill")
+
+
+async def is_still_deferred(trigger: BaseTrigger, call: Call, **xcom: Any) -> bool:
+    """
+    Tell, in a trigger that is cancelled, whether its task waits on, in this triggerer or in another one.
+
+    Before Airflow 3.3, a trigger is cancelled in the same way when a person acts on its task and when the
+    triggerer is restarted. From 3.3 on, ``on_kill`` tells these apart, but a triggerer that was late, and
+    lost its triggers to another one, calls that as well (observed on 3.3.2).
+
+    The answer is yes, too, if it cannot be found out: what goes on can still be cancelled, but not the other
+    way round.
+    """
     task_instance = getattr(trigger, "task_instance", None)
-    if task_instance is None or hasattr(BaseTrigger, "on_kill"):
-        return False
+    if task_instance is None:
+        return True
     try:
-        state = await asyncio.wait_for(_task_state(task_instance), ANSWER_WITHIN)
-    # Whatever it is: a run that goes on can still be cancelled, but not the other way round.
-    except Exception as error:  # noqa: BLE001
-        log.warning(
-            "It cannot be found out why the trigger was cancelled, so its run is left alone. %s", error
-        )
-        return False
-    return state != "deferred"
+        is_deferred = await asyncio.wait_for(call(_is_deferred, task_instance, xcom), ANSWER_WITHIN)
+    except Exception as error:  # noqa: BLE001  whatever it is
+        log.warning("Cannot find out why the trigger was cancelled; nothing is cancelled in Mage. %s", error)
+        return True
+    if is_deferred:
+        log.info("The task still waits, here or in another triggerer: nothing is cancelled in Mage.")
+    return is_deferred
 
 
-async def _task_state(task_instance: Any) -> str:
-    from asgiref.sync import sync_to_async
-
+def _is_deferred(task_instance: Any, xcom: Mapping[str, Any]) -> bool:
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
     except ImportError:
-        return await sync_to_async(_task_state_from_database)(task_instance)
-    states = await sync_to_async(RuntimeTaskInstance.get_task_states)(
-        dag_id=task_instance.dag_id,
-        task_ids=[task_instance.task_id],
-        run_ids=[task_instance.run_id],
-        map_index=task_instance.map_index,
+        return _task_state_from_database(task_instance) == "deferred"
+    task_id, run_id, map_index = task_instance.task_id, task_instance.run_id, task_instance.map_index
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=task_instance.dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
     )
-    task_id, map_index = task_instance.task_id, task_instance.map_index
-    return str(states[task_instance.run_id][task_id if map_index < 0 else f"{task_id}_{map_index}"])
+    # Of a DAG run that was deleted meanwhile, there is none.
+    state = states.get(run_id, {}).get(task_id if map_index < 0 else f"{task_id}_{map_index}")
+    if str(state) != "deferred":
+        return False
+    from airflow.sdk.execution_time.xcom import XCom
+
+    # Airflow 3 does not tell a triggerer which attempt is deferred. After a clear it may be the next one,
+    # which has pushed something else than this one.
+    where = {"dag_id": task_instance.dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
+    return all(XCom.get_one(key=key, **where) in (None, value) for key, value in xcom.items())
 
 
 def _task_state_from_database(task_instance: Any) -> str:
@@ -113,12 +118,7 @@ def _task_state_from_database(task_instance: Any) -> str:
 
 
 def read_variable(key: str) -> str | None:
-    """
-    Read an Airflow Variable.
-
-    :param key: Its key.
-    :return: Its text; None if there is none.
-    """
+    """Return the text of an Airflow Variable; None if there is none."""
     from airflow.providers.common.compat.sdk import Variable
 
     name = "default_var" if "default_var" in inspect.signature(Variable.get).parameters else "default"
@@ -128,13 +128,7 @@ def read_variable(key: str) -> str | None:
 
 
 def write_variable(key: str, value: str | None, description: str = "") -> None:
-    """
-    Store an Airflow Variable, or delete it.
-
-    :param key: Its key.
-    :param value: Its text; None to delete it.
-    :param description: What people see beside it.
-    """
+    """Store the text of an Airflow Variable, or, if it is None, delete that."""
     from airflow.providers.common.compat.sdk import Variable
 
     if value is None:
@@ -144,13 +138,7 @@ def write_variable(key: str, value: str | None, description: str = "") -> None:
 
 
 def is_dag_run_active(dag_id: str, run_id: str) -> bool:
-    """
-    Tell, in a task, whether a DAG run still goes on.
-
-    :param dag_id: Its DAG.
-    :param run_id: The run.
-    :return: Whether it is queued or running; False also if it was deleted.
-    """
+    """Tell, in a task, whether a DAG run is queued or running; False also if it was deleted."""
     states = ["queued", "running"]
     try:
         from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance

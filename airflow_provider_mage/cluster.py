@@ -104,13 +104,7 @@ def mage_cluster(
 def _connect_mapped_tasks(
     start: MageClusterSetupOperator, stop: MageClusterTeardownOperator, task_ids: set[str]
 ) -> None:
-    """
-    Put mapped tasks between the two, which Airflow itself leaves out (observed on 2.11 and 3.3).
-
-    :param start: The setup task.
-    :param stop: The teardown task.
-    :param task_ids: The tasks that were made inside.
-    """
+    """Put mapped tasks between the two, which Airflow itself leaves out (observed on 2.11 and 3.3)."""
     for task_id in sorted(task_ids):
         task = start.dag.get_task(task_id)
         if isinstance(task, BaseOperator):

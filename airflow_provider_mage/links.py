@@ -21,11 +21,5 @@ class MagePipelineRunLink(BaseOperatorLink):
     """Where the worker puts the address; with this, Airflow 3.3 shows it while the task runs (observed)."""
 
     def get_link(self, operator: Any, *, ti_key: TaskInstanceKey) -> str:  # noqa: ARG002  # Airflow's signature
-        """
-        Find the address that the worker has left.
-
-        :param operator: The operator that the link is shown on.
-        :param ti_key: The task instance.
-        :return: The address; empty before the run was started.
-        """
+        """Find the address that the worker has left; empty before the run was started."""
         return XCom.get_value(key=PIPELINE_RUN_URL, ti_key=ti_key) or ""

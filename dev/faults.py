@@ -36,7 +36,7 @@ PIPELINE = "sleeper"
 TIMEOUT = 4.0
 """
 Seconds that a request may take (``timeout`` in the connection's extra). The package's promise is in time-outs
-(how late a request may be, how long twins are looked for), so all other times here follow from it.
+(how late a request may be, how long duplicates are looked for), so all other times here follow from it.
 """
 
 SLOW = 0.5
@@ -53,8 +53,8 @@ again with the next one; what fails on one that is not is an error, as is what f
 
 BLOCK_TIMEOUTS = 15
 """
-How long a run takes, in time-outs. A twin that is over before it is found, after up to seven of them and some
-requests, cannot be cancelled.
+How long a run takes, in time-outs. A duplicate that is over before it is found, after up to seven of them and
+some requests, cannot be cancelled.
 """
 
 STARTS_PER_SECOND = 4
@@ -167,7 +167,7 @@ class Count:
             ("runs on Mage", len(self.runs)),
             ("  completed", self.completed.total()),
             ("  run keys of these", len(self.completed)),
-            ("  cancelled as a twin", self.with_status("cancelled")),
+            ("  cancelled as duplicates", self.with_status("cancelled")),
             ("  failed", self.with_status("failed")),
             ("  still active", self.with_status(*ACTIVE)),
             ("tasks that are not green", len(self.red)),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from airflow_provider_mage._clusters.handle import ClusterHandle
-    from airflow_provider_mage.api.transport import Clock
-
 
 log = logging.getLogger(__name__)
 
@@ -26,25 +23,18 @@ def update_env_vars(
     *,
     remove: Collection[str] = (),
     replace: bool = False,
-    clock: Clock = time,
 ) -> bool:
     """
-    Set and remove environment variables of a cluster.
+    Set and remove environment variables of a cluster, with ``replace`` every other plain one, too.
 
-    :param handle: The cluster.
-    :param env_vars: The variables to set.
-    :param remove: The names of those to remove.
-    :param replace: Remove every other variable, too, that has a plain value.
-    :param clock: The time.
-    :return: Whether anything had to be changed.
-    :raises MageError: If others keep changing the cluster.
+    Returns whether anything had to be changed; raises a MageError if others keep changing the cluster.
     """
 
     def apply(config: Mapping[str, Any]) -> dict[str, Any]:
         return with_env_vars(config, env_vars, remove=remove, replace=replace)
 
     change = ConfigChange(apply, None, lambda cluster: apply(cluster.config) == cluster.config)
-    has_changed = change_cluster(handle, change, clock=clock)[1]
+    has_changed = change_cluster(handle, change)[1]
     log.info(
         "Environment of cluster %s: set %s, removed %s%s.",
         handle.cluster_id,
@@ -62,19 +52,19 @@ def check_env_vars(env_vars: Any, remove: Any) -> tuple[dict[str, str], list[str
     :param env_vars: Texts or numbers, by name.
     :param remove: Names.
     :return: Texts by name, and names.
-    :raises TypeError: If it is nothing that an environment can hold.
-    :raises ValueError: If a name cannot be one, or is named twice.
+    :raises ValueError: If it is nothing that an environment can hold, a name cannot be one, or is given
+        twice.
     """
     if not isinstance(env_vars, Mapping):
-        raise TypeError(f"`env_vars` must be a mapping of names to values, not {type(env_vars).__name__}.")
+        raise ValueError(f"`env_vars` must be a mapping of names to values, not {type(env_vars).__name__}.")
     if isinstance(remove, str):
-        raise TypeError("`remove` must be a list of names, not one text.")
+        raise ValueError("`remove` must be a list of names, not one text.")
     names = [str(name) for name in remove]
     for name, value in env_vars.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
             raise ValueError(f"`env_vars`: {name!r} cannot be the name of an environment variable.")
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
-            raise TypeError(
+            raise ValueError(
                 f"`env_vars`: the value of {name!r} must be a text or a number, not {type(value).__name__}."
             )
         if name in names:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,21 +13,15 @@ from airflow_provider_mage.api.cluster_config import with_replicas
 if TYPE_CHECKING:
     from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage.api.models import Cluster
-    from airflow_provider_mage.api.transport import Clock
 
 log = logging.getLogger(__name__)
 
 
-def start_cluster(
-    handle: ClusterHandle, replica_count: int | None = None, *, clock: Clock = time
-) -> tuple[Cluster, bool]:
+def start_cluster(handle: ClusterHandle, replica_count: int | None = None) -> tuple[Cluster, bool]:
     """
-    Ask for a cluster to run.
+    Ask for a cluster to run; return it, perhaps on its way up, and whether anything had to be asked for.
 
-    :param handle: The cluster.
-    :param replica_count: How many replicas it is to have; by default 1, or as many as it has if it runs.
-    :param clock: The time.
-    :return: The cluster, which may still be on its way up, and whether anything had to be asked for.
+    By default it has 1 replica, or as many as it has if it runs.
     """
 
     def is_needless(cluster: Cluster) -> bool:
@@ -38,31 +31,22 @@ def start_cluster(
         )
 
     change = ConfigChange(partial(with_replicas, replica_count=replica_count or 1), ACTIVE, is_needless)
-    cluster, has_asked = change_cluster(handle, change, clock=clock)
-    if has_asked:
-        log.info("Asked Mage Cloud to start cluster %s; it is %r.", handle.cluster_id, cluster.status)
-    else:
-        log.info("Cluster %s is %r already: nothing to do.", handle.cluster_id, cluster.status)
-    return cluster, has_asked
+    return _order(handle, change, "start")
 
 
-def stop_cluster(handle: ClusterHandle, *, clock: Clock = time) -> tuple[Cluster, bool]:
-    """
-    Ask for a cluster to stop.
-
-    :param handle: The cluster.
-    :param clock: The time.
-    :return: The cluster, which may still be on its way down, and whether anything had to be asked for.
-    """
+def stop_cluster(handle: ClusterHandle) -> tuple[Cluster, bool]:
+    """Ask for a cluster to stop; return it, perhaps on its way down, and whether that had to be asked for."""
 
     def is_needless(cluster: Cluster) -> bool:
         return cluster.is_stopped and not cluster.replica_count
 
-    cluster, has_asked = change_cluster(
-        handle, ConfigChange(partial(with_replicas, replica_count=0), STOPPED, is_needless), clock=clock
-    )
+    return _order(handle, ConfigChange(partial(with_replicas, replica_count=0), STOPPED, is_needless), "stop")
+
+
+def _order(handle: ClusterHandle, change: ConfigChange, verb: str) -> tuple[Cluster, bool]:
+    cluster, has_asked = change_cluster(handle, change)
     if has_asked:
-        log.info("Asked Mage Cloud to stop cluster %s; it is %r.", handle.cluster_id, cluster.status)
+        log.info("Asked Mage Cloud to %s cluster %s; it is %r.", verb, handle.cluster_id, cluster.status)
     else:
         log.info("Cluster %s is %r already: nothing to do.", handle.cluster_id, cluster.status)
     return cluster, has_asked

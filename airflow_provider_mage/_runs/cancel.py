@@ -3,40 +3,40 @@
 from __future__ import annotations
 
 import logging
-import time
 from typing import TYPE_CHECKING
 
 from airflow_provider_mage.api.errors import MageError
 
 if TYPE_CHECKING:
+    from airflow_provider_mage._runs.identity import Claim
     from airflow_provider_mage.api.client import MageClient
-    from airflow_provider_mage.api.transport import Clock
 
 log = logging.getLogger(__name__)
 
 CONFIRM_FOR = 10.0
 
-KILL_PATIENCE = 10.0
-"""Seconds for which the cancelling of a killed task tries to reach Mage, before Airflow kills it for good."""
 
-
-def cancel_run(client: MageClient, pipeline_run_id: int, *, clock: Clock = time) -> bool:
+def cancel_run(client: MageClient, pipeline_run_id: int, claim: Claim | None = None) -> bool:
     """
     Cancel a run and see that it is over. Never raises, so that it cannot hide why it was called.
 
     :param client: The Mage server.
     :param pipeline_run_id: The run; one that is over stays as it is.
-    :param clock: The time.
+    :param claim: Whose run it has to be; None for anybody's.
     :return: Whether the run is known to be over.
     """
+    clock = client.clock
     try:
+        if claim is not None and not claim.owns(client.get_pipeline_run(pipeline_run_id)):
+            log.warning("Run %s belongs to another task now, so it is left alone.", pipeline_run_id)
+            return True
         run = client.cancel_pipeline_run(pipeline_run_id)
         give_up = clock.monotonic() + CONFIRM_FOR
         while not run.status.is_terminal and clock.monotonic() < give_up:
             clock.sleep(1.0)
             run = client.get_pipeline_run(pipeline_run_id, short=True)
     except MageError as error:
-        log.warning("Run %s could not be cancelled, so it may still be running. %s", pipeline_run_id, error)
+        log.warning("Cannot cancel run %s; it may still be running. %s", pipeline_run_id, error)
         return False
     if run.status.is_terminal:
         log.info("Run %s is over: %s.", pipeline_run_id, run.status.value)

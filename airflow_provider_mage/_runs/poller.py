@@ -5,7 +5,8 @@ A Mage server is one thread and one request about one run costs it about 17 ms (
 run takes it down at a few hundred. A round of this poller is two requests instead.
 
 The first reads the feed, that is, the runs that ended last. Correctness does not rest on it: what it says is
-checked with the run itself before a watcher hears of it, at one request for each run that ends.
+checked with the run itself before a watcher hears of it, at one request for each run that ends, or, where
+many end together, with the list that shows each of them in full.
 
 What it does not say (a run was deleted, or its pipeline schedule; a clock was set back) the second request
 finds. Every so often it reads a page of the list of active runs, block by block: a watched run that should be
@@ -19,14 +20,16 @@ import asyncio
 import contextvars
 import logging
 import random
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_mage._runs.run_lists import ActivePages, Feed
-from airflow_provider_mage._runs.stall import StallMemory, handle_stall
-from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
+from airflow_provider_mage._runs.stall import StallMemory
+from airflow_provider_mage._runs.watch import HandleStall, act
+from airflow_provider_mage._waiting.watch import Reachable
+from airflow_provider_mage.api.errors import MageError, MageTransportError
+from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -35,23 +38,29 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
 
-    Sighting = PipelineRun | MageError | None
-    """The run, or why it could not be looked at; None: Mage answers again, after it had not."""
+    Sighting = PipelineRun | MageError | Reachable
 
 log = logging.getLogger(__name__)
 
-FORBIDDEN = 403
+Answer = TypeVar("Answer")
 
+# So many runs or fewer are simply looked at themselves.
 FEW = 2
-"""So many runs or fewer are simply looked at themselves."""
 
 SHORTEST_ROUND = 1.0
+# The part of Mage's one thread that polling may take up, unless a watcher's poll interval asks for more.
 FEED_SHARE = 0.05
-"""The part of Mage's one thread that polling may take up, unless a watcher's poll interval asks for more."""
 
 LONGEST_BACK_OFF = 60.0
+# Seconds to do without a feed that cannot be read, before it is tried again.
 NO_FEED_FOR = 60.0
-"""Seconds to do without a feed that cannot be read, before it is tried again."""
+
+
+class Ask(Protocol):
+    """Asks Mage, in a thread."""
+
+    async def __call__(self, question: Callable[[MageClient], Answer]) -> Answer:
+        """Return what the question returns, which is called with a client that does not repeat requests."""
 
 
 @dataclass(eq=False)
@@ -75,19 +84,16 @@ class RunPoller:
     """
     Looks at a Mage server on behalf of all watchers of one connection.
 
-    :param connect: Makes the client, in a worker thread; it should not repeat requests itself.
+    :param ask: Asks Mage.
     :param on_idle: Called when the last watcher has left.
     """
 
-    def __init__(
-        self, connect: Callable[[], MageClient], on_idle: Callable[[], object] = lambda: None
-    ) -> None:
-        self._connect = connect
+    def __init__(self, ask: Ask, on_idle: Callable[[], object] = lambda: None) -> None:
+        self.ask = ask
         self._on_idle = on_idle
-        self._client: MageClient | None = None
         self._watchers: dict[int, list[Watcher]] = {}
+        # The runs to be looked at themselves, in this order; it outlasts rounds that go wrong.
         self._due: dict[int, None] = {}
-        """The runs to be looked at themselves, in this order; it outlasts rounds that go wrong."""
         self._feed = Feed()
         self._no_feed_until = 0.0
         self._pages = ActivePages()
@@ -101,12 +107,7 @@ class RunPoller:
 
     @asynccontextmanager
     async def watch(self, watcher: Watcher) -> AsyncIterator[asyncio.Queue[Sighting]]:
-        """
-        Look out for one run.
-
-        :param watcher: Who waits, and for what.
-        :yields: A queue of sightings.
-        """
+        """Look out for one run, and yield a queue of what is seen of it."""
         self._watchers.setdefault(watcher.pipeline_run_id, []).append(watcher)
         self._feed.welcome()
         self._wake.set()
@@ -119,25 +120,11 @@ class RunPoller:
         finally:
             self._leave(watcher)
 
-    async def handle_stall(self, run: PipelineRun, *, seconds: float, reaction: str) -> None:
-        """
-        Do what is to be done with a watched run that stands still; with many of them, one after the other.
-
-        :param run: The run, as it was seen.
-        :param seconds: For how long it has stood still.
-        :param reaction: One of :data:`~airflow_provider_mage._runs.stall.ON_STALL`.
-        :raises StalledError: If it is not to be waited for any longer.
-        """
-        async with self._stalls_in_turn:
-            if self._client is not None:
-                await asyncio.to_thread(
-                    handle_stall,
-                    self._client,
-                    run,
-                    seconds=seconds,
-                    reaction=reaction,
-                    memory=self._stalls,
-                )
+    async def act(self, step: Any) -> None:
+        """Do what the watch of a run says is to be done; raises what that raises."""
+        # Runs that stand still come one after the other, so that what is found out about one helps the next.
+        async with self._stalls_in_turn if isinstance(step, HandleStall) else nullcontext():
+            await self.ask(lambda client: act(client, step, self._stalls))
 
     def _leave(self, watcher: Watcher) -> None:
         others = [other for other in self._watchers[watcher.pipeline_run_id] if other is not watcher]
@@ -175,7 +162,7 @@ class RunPoller:
             else:
                 if failures:
                     # Else each would take Mage for lost until its own run is looked at, minutes later.
-                    self._tell(self._everybody(), None)
+                    self._tell(self._everybody(), Reachable())
                 failures = 0
                 self._round_took = asyncio.get_running_loop().time() - started
                 pause = max(self._next_pause(), self._patience)
@@ -196,59 +183,73 @@ class RunPoller:
             return
 
     async def _round(self) -> None:
-        if self._client is None:
-            self._client = await asyncio.to_thread(self._connect)
-        fresh = await self._runs_to_look_at(self._client)
+        fresh = await self._runs_to_look_at()
         # What is due already went wrong last time: it comes last.
         self._due = dict.fromkeys([*(run_id for run_id in fresh if run_id not in self._due), *self._due])
         for run_id in list(self._due):
-            if run_id in self._due and not await self._look(self._client, run_id):
+            # A watcher may have left while another run was looked at.
+            if run_id in self._due and not await self._look(run_id):
                 break
 
-    async def _runs_to_look_at(self, client: MageClient) -> list[int]:
-        ended = await self._read_feed(client) if len(self._watchers) > FEW else None
+    async def _runs_to_look_at(self) -> list[int]:
+        ended = await self._read_feed() if len(self._watchers) > FEW else None
         if ended is None:
             return list(self._watchers)
+        if len(ended) > FEW:
+            ended = await self._tell_completed(ended)
         if self._pages.is_due():
-            return [*ended, *await self._read_page(client)]
+            return [*ended, *await self._read_page()]
         return [*ended, *self._next_turn()]
 
-    async def _look(self, client: MageClient, run_id: int) -> bool:
-        """
-        Look at one run itself, and tell its watchers.
-
-        Return whether to go on with the next one.
-        """
+    async def _look(self, run_id: int) -> bool:
+        """Look at one run itself, and tell its watchers. Return whether to go on with the next one."""
         del self._due[run_id]
         try:
-            run = await asyncio.to_thread(client.get_pipeline_run, run_id)
+            run = await self.ask(lambda client: client.get_pipeline_run(run_id))
         except MageError as error:
             if error.may_pass and run_id in self._watchers:
                 self._due[run_id] = None  # after the others: it may be this run that is too much for Mage
             if error.may_pass and not self._has_answered:
                 raise
-            if _is_locked_out(error):
+            if error.refused:
                 raise
-            self._patience = getattr(error, "retry_after", None) or 0.0
+            self._patience = error.retry_after or 0.0
             self._tell(self._watchers.get(run_id, []), error)
             return not error.may_pass
         except Exception as error:
-            log.exception("What Mage says of run %s makes no sense.", run_id)
-            nonsense = MageError(f"Run {run_id} cannot be read ({error!r}); see the triggerer's log.")
+            log.exception("Cannot make sense of what Mage says of run %s.", run_id)
+            nonsense = MageError(f"Cannot read run {run_id} ({error!r}); see the triggerer's log.")
             self._tell(self._watchers.get(run_id, []), nonsense)
             return True
         self._has_answered = True
         self._tell(self._watchers.get(run_id, []), run)
         return True
 
-    async def _read_page(self, client: MageClient) -> list[int]:
+    async def _tell_completed(self, ended: list[int]) -> list[int]:
+        """
+        Tell the watchers of runs that have completed together, and return those that are to be looked at.
+
+        Why a run has failed is said by the run itself only. And of one that was repaired, another web server
+        of the same Mage may still list the failure.
+        """
+        left = dict.fromkeys(ended)
+        try:
+            async for run in self._feed.in_full(self.ask, len(ended)):
+                if run.id in left and run.status is PipelineRunStatus.COMPLETED and run.completed_at:
+                    del left[run.id]
+                    self._tell(self._watchers.get(run.id, []), run)
+        except Exception as error:  # noqa: BLE001  the runs themselves will tell what is wrong, if anything
+            log.warning("Cannot list the runs that have ended; looking at each. %s", error)
+        return list(left)
+
+    async def _read_page(self) -> list[int]:
         """Read some active runs, and return the watched ones that should be among them and are not."""
         pages = self._pages
         try:
-            runs, first, end = await pages.read(client, oldest=min(self._watchers, default=0))
+            runs, first, end = await pages.read(self.ask, oldest=min(self._watchers, default=0))
         except Exception as error:  # noqa: BLE001  the runs themselves will tell what is wrong, if anything
             # Mage has answered a moment ago, so this may be too much for it: runs carry their variables.
-            log.warning("%s active runs of Mage could not be read at once. %s", pages.length, error)
+            log.warning("Cannot read %s active runs at once. %s", pages.length, error)
             self._patience = getattr(error, "retry_after", None) or 0.0
             pages.skip()
             return []
@@ -257,7 +258,7 @@ class RunPoller:
             self._tell(self._watchers.get(run_id, []), run)
         return [run_id for run_id in self._watchers if first <= run_id < end and run_id not in active]
 
-    async def _read_feed(self, client: MageClient) -> list[int] | None:
+    async def _read_feed(self) -> list[int] | None:
         """Return the watched runs that have ended since the round before; None if that cannot be read."""
         if asyncio.get_running_loop().time() < self._no_feed_until:
             return None
@@ -265,13 +266,13 @@ class RunPoller:
         known_bounds = [bound for bound in bounds if bound is not None]
         try:
             ended = await self._feed.read(
-                client, created_after=min(known_bounds) if len(known_bounds) == len(bounds) else None
+                self.ask, created_after=min(known_bounds) if len(known_bounds) == len(bounds) else None
             )
         except Exception as error:
-            if isinstance(error, MageTransportError) or _is_locked_out(error):
+            if isinstance(error, MageTransportError) or (isinstance(error, MageError) and error.refused):
                 raise
             # One odd row spoils a list for everybody, and a role may be one that reads runs but no lists.
-            log.warning("The list of runs cannot be read, so each is looked at by itself for now. %s", error)
+            log.warning("Cannot list runs; looking at each for now. %s", error)
             self._no_feed_until = asyncio.get_running_loop().time() + NO_FEED_FOR
             return None
         self._has_answered = True
@@ -282,6 +283,7 @@ class RunPoller:
         run_id = next(iter(self._watchers), None)
         if run_id is None:
             return []
+        # A dictionary keeps its order: this run goes to its end.
         self._watchers[run_id] = self._watchers.pop(run_id)
         return [run_id]
 
@@ -304,36 +306,6 @@ class RunPoller:
             watcher.sightings.put_nowait(sighting)
 
 
-def _is_locked_out(error: Exception) -> bool:
-    """Whether Mage refuses the connection's user altogether, and not only this request."""
-    return isinstance(error, MageAuthError) and error.code != FORBIDDEN
-
-
 def _back_off(error: MageError, failures: int) -> float:
     usual = min(SHORTEST_ROUND * 2.0**failures, LONGEST_BACK_OFF) * random.uniform(0.75, 1.0)  # noqa: S311
-    return max(usual, getattr(error, "retry_after", None) or 0.0)
-
-
-_pollers: dict[tuple[int, str], RunPoller] = {}
-
-
-def poller_of(mage_conn_id: str) -> RunPoller:
-    """
-    Return this process's one poller for a connection.
-
-    :param mage_conn_id: The Airflow connection.
-    :return: The poller; it ends when its last watcher leaves.
-    """
-    key = (id(asyncio.get_running_loop()), mage_conn_id)
-    poller = _pollers.get(key)
-    if poller is None:
-        poller = _pollers[key] = RunPoller(
-            partial(_connect, mage_conn_id), on_idle=partial(_pollers.pop, key, None)
-        )
-    return poller
-
-
-def _connect(mage_conn_id: str) -> MageClient:
-    from airflow_provider_mage.hooks.mage import MageHook
-
-    return MageHook(mage_conn_id, retry_for=0.0).client
+    return max(usual, error.retry_after or 0.0)

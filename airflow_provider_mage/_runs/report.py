@@ -1,4 +1,4 @@
-"""What a finished run means: the one function that operator, sensor and trigger ask."""
+"""What is said of a run: where it stands, and what its end means."""
 
 from __future__ import annotations
 
@@ -12,18 +12,12 @@ if TYPE_CHECKING:
 
 
 def failure_of(run: PipelineRun, url: str) -> MagePipelineRunFailed | None:
-    """
-    Judge a finished run.
-
-    :param run: A run in full detail that is over.
-    :param url: Its address in Mage's UI.
-    :return: The error that it stands for, or None if Mage said ``completed``.
-    """
+    """Return the error that a finished run, in full detail, stands for; None if Mage said ``completed``."""
     if run.status is PipelineRunStatus.COMPLETED:
         return None
     failed = [block for block in run.block_runs if block.status is BlockRunStatus.FAILED]
     if failed:
-        reasons = [_describe(block) for block in failed]
+        reasons = [_describe_failure(block) for block in failed]
     elif run.status is PipelineRunStatus.CANCELLED:
         reasons = ["It was cancelled in Mage, by a person, a limit or another task."]
     else:
@@ -37,5 +31,17 @@ def failure_of(run: PipelineRun, url: str) -> MagePipelineRunFailed | None:
     )
 
 
-def _describe(block: BlockRun) -> str:
+def _describe_failure(block: BlockRun) -> str:
     return f"Block {block.block_uuid} failed: {block.error or 'it gave no reason; its log in Mage may.'}"
+
+
+def describe(run: PipelineRun) -> str:
+    """Say in one line where a run stands: a sentence without its full stop."""
+    sentence = f"{run.name} is {run.status.value}"
+    if run.block_runs:
+        done = sum(block.status is BlockRunStatus.COMPLETED for block in run.block_runs)
+        sentence += f"; {done} of {len(run.block_runs)} blocks are done"
+    for block in run.block_runs:
+        if block.status in (BlockRunStatus.QUEUED, BlockRunStatus.RUNNING):
+            sentence += f", {block.block_uuid} is {block.status.value}"
+    return sentence

@@ -39,7 +39,7 @@ def schedule_for(
                 "give the id of one of its own schedules."
             )
     else:
-        schedule = _find(client, pipeline_uuid, name) or _create(client, pipeline_uuid, name)
+        schedule = find_schedule(client, pipeline_uuid, name) or _create(client, pipeline_uuid, name)
     if not schedule.is_active:
         raise ValueError(
             f"Pipeline schedule {schedule.id} ({schedule.name!r}) of pipeline {pipeline_uuid!r} is "
@@ -49,9 +49,22 @@ def schedule_for(
     return schedule
 
 
-def _find(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule | None:
-    schedules = client.list_pipeline_schedules(pipeline_uuid)
-    return next((schedule for schedule in schedules if schedule.name == name), None)
+def find_schedule(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule | None:
+    """
+    Find a pipeline schedule by its name, of which Mage allows several in one pipeline.
+
+    That is the oldest of that name, so that everybody finds the same one; None if there is none.
+    """
+    found = [schedule for schedule in client.list_pipeline_schedules(pipeline_uuid) if schedule.name == name]
+    if len(found) > 1:
+        log.info(
+            "Pipeline %s has %s schedules named %r: using the oldest, %s.",
+            pipeline_uuid,
+            len(found),
+            name,
+            found[0].id,
+        )
+    return found[0] if found else None
 
 
 def _create(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule:
@@ -63,7 +76,7 @@ def _create(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedu
         if not error.may_have_arrived:
             raise
     # Another task may have been quicker, and an answer may have been lost: the oldest is the one.
-    oldest = _find(client, pipeline_uuid, name)
+    oldest = find_schedule(client, pipeline_uuid, name)
     if oldest is None:
         return created or client.create_pipeline_schedule(pipeline_uuid, name)
     if created is not None and created.id != oldest.id:

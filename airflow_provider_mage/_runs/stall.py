@@ -3,34 +3,25 @@
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from airflow_provider_mage._runs.watch import describe
-from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage._runs.report import describe
+from airflow_provider_mage.api.errors import MageError, StalledError
 from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
+    from airflow_provider_mage._runs.rules import RunRules
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
-    from airflow_provider_mage.api.transport import Clock
 
 log = logging.getLogger(__name__)
 
 
-class StalledError(MageError):
-    """A run stands still, and was not to be waited for any longer."""
-
-
 WAKE_UP_SCHEDULE = "airflow (wakes the worker pool)"
 
-
-ON_STALL = ("warn", "fail", "repair")
-
-
+# Seconds for which what Mage says about one run that stands still is taken to hold for others like it.
 CAUSE_HOLDS_FOR = 30.0
-"""Seconds for which what Mage says about one run that stands still is taken to hold for others like it."""
 
 
 @dataclass
@@ -41,56 +32,31 @@ class StallMemory:
     With a thousand runs behind a limit, or behind a scheduler that has stopped, each would ask for the same.
     """
 
-    clock: Clock = time
     causes: dict[tuple[PipelineRunStatus, int | None], tuple[float, str]] = field(default_factory=dict)
     woken_at: float = float("-inf")
 
 
-def handle_stall(
-    client: MageClient,
-    run: PipelineRun,
-    *,
-    seconds: float,
-    reaction: str,
-    memory: StallMemory | None = None,
-) -> None:
-    """
-    Do what the author wants done with a run that stands still.
-
-    :param client: The Mage server.
-    :param run: The run, in full detail.
-    :param seconds: For how long it has stood still.
-    :param reaction: One of :data:`ON_STALL`.
-    :param memory: What is known of other such runs.
-    :raises StalledError: If it is not to be waited for any longer, or there is nothing to wait for.
-    """
-    memory = memory or StallMemory()
-    explanation = explain_stall(client, run, seconds, memory)
-    if reaction == "fail" or run.is_orphan:
+def handle_stall(client: MageClient, run: PipelineRun, rules: RunRules, memory: StallMemory) -> None:
+    """Do what the author wants done with a run that stands still; raises a StalledError to end the wait."""
+    explanation = explain_stall(client, run, rules.stall_timeout, memory)
+    if rules.on_stall == "fail" or run.is_orphan:
         raise StalledError(explanation)
     log.warning("%s", explanation)
+    now = client.clock.monotonic()
     # It has stood still for longer: if that was of no use to this run, neither is another one so soon.
-    if reaction == "repair" and memory.clock.monotonic() - memory.woken_at >= seconds:
-        memory.woken_at = memory.clock.monotonic()
+    if rules.on_stall == "repair" and now - memory.woken_at >= rules.stall_timeout:
+        memory.woken_at = now
         try:
             wake_worker_pool(client, run.pipeline_uuid)
         except MageError as error:
-            log.warning("Mage's worker pool could not be woken. %s", error)
+            log.warning("Cannot wake Mage's worker pool. %s", error)
 
 
 def explain_stall(client: MageClient, run: PipelineRun, seconds: float, memory: StallMemory) -> str:
-    """
-    Say what is stuck and what the server says of its scheduler.
-
-    :param client: The Mage server.
-    :param run: A run that stands still, in full detail.
-    :param seconds: For how long it has.
-    :param memory: What is known of other such runs.
-    :return: Some sentences for the log.
-    """
+    """Say what is stuck and what the server says of its scheduler, in some sentences for the log."""
     if run.is_orphan:
         return f"{describe(run)}. Its pipeline schedule was deleted, so Mage does not go on with it."
-    now, kind = memory.clock.monotonic(), (run.status, run.pipeline_schedule_id)
+    now, kind = client.clock.monotonic(), (run.status, run.pipeline_schedule_id)
     found_at, cause = memory.causes.get(kind, (float("-inf"), ""))
     if now - found_at > CAUSE_HOLDS_FOR:
         cause = _cause(client, run)
@@ -126,9 +92,6 @@ def wake_worker_pool(client: MageClient, pipeline_uuid: str) -> None:
     It does so for any new job, and the clean-up after a cancelled run is one. That run is made for the
     purpose, under a schedule that is never active, so that none of its blocks can start, and no block of any
     other run is touched (observed on 0.9.80; on servers whose cancelling queues no job this does nothing).
-
-    :param client: The Mage server.
-    :param pipeline_uuid: A pipeline to make the run for.
     """
     schedules = client.list_pipeline_schedules(pipeline_uuid)
     schedule = next((one for one in schedules if one.name == WAKE_UP_SCHEDULE), None)

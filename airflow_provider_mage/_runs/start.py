@@ -1,43 +1,44 @@
 """
 Asking Mage for exactly one run.
 
-Mage has no idempotency key, so every run carries one of ours in its variables (``airflow.run_key``), and
-whenever nobody can know whether a request arrived, the runs of the pipeline schedule are searched for it
-before anything is sent again.
+Mage has no idempotency key, so every run carries one of ours in its variables, and whenever it is unknown
+whether a request arrived, the runs of the pipeline schedule are searched for it before it is sent again.
 """
 
 from __future__ import annotations
 
 import logging
-import time
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from airflow_provider_mage._runs.duplicates import (
-    EVERYTHING,
-    Doubt,
-    attempt_behind,
-    keep_one,
-    next_look,
-    runs_since,
-)
+from airflow_provider_mage._runs.duplicates import LOOKING, keep_one, newest_runs
+from airflow_provider_mage._runs.identity import Claim, was_created_before
 from airflow_provider_mage.api.errors import MageError, MageTransportError
 from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from datetime import datetime
 
-    from airflow_provider_mage._runs.identity import TaskAttempt
+    from airflow_provider_mage._runs.identity import RunIdentity
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
-    from airflow_provider_mage.api.transport import Clock
+    from airflow_provider_mage.api.retries import Clock
 
 log = logging.getLogger(__name__)
 
+# How far Airflow's clock may be ahead of Mage's for a search to still find the run.
 CLOCK_SKEW = timedelta(hours=1)
-"""How far Airflow's clock may be ahead of Mage's for a search to still find the run."""
+
+# When to look for duplicates, in time-outs after the run was obtained. The first is for what a proxy delivers
+# twice, one after the other, the others are for what was held back on its way.
+CHECKS_AFTER = (1, 3, 7)
+
+# By how much a duplicate's id may be below that of the run that it repeats: others start runs, too.
+MARGIN = 100
+
+# Runs that are read to see that a run was started once: it, and the two before it.
+NEWEST = 3
 
 
 @dataclass(frozen=True)
@@ -46,69 +47,70 @@ class RunRequest:
     A run that a task attempt asks for.
 
     :param pipeline_schedule_id: The pipeline schedule to run under.
-    :param attempt: Who asks.
-    :param variables: Everything the run is given, the run key included.
+    :param identity: Who asks.
+    :param variables: Everything the run is given, its identity included.
     :param execution_date: What Mage shows the blocks as such; None for the time of the start.
     """
 
     pipeline_schedule_id: int
-    attempt: TaskAttempt
+    identity: RunIdentity
     variables: Mapping[str, Any] = field(repr=False)
     execution_date: datetime | None = None
 
-    def attempt_behind(self, run: PipelineRun) -> int | None:
-        """
-        Say which attempt of this task asked for a run.
 
-        :param run: A run with its variables.
-        :return: The attempt's number; None if it was another task.
-        """
-        return attempt_behind(run, self.attempt.run_key)
-
-
-@dataclass(frozen=True)
-class ObtainedRun:
-    """
-    The run that stands for a task.
-
-    :param run: The run.
-    :param doubt: Where twins of it may yet be; None if there can be none.
-    """
+class ObtainedRun(NamedTuple):
+    """The run that stands for a task, and which runs that may call its own."""
 
     run: PipelineRun
-    doubt: Doubt | None = None
+    claim: Claim
 
 
-def obtain_run(
-    client: MageClient, request: RunRequest, *, retry_from_failure: bool = False, clock: Clock = time
-) -> ObtainedRun:
+def obtain_run(client: MageClient, request: RunRequest, *, retry_from_failure: bool = False) -> ObtainedRun:
     """
     Find or start the one run that stands for a task.
 
     :param client: The Mage server.
     :param request: What is asked for, and by whom.
-    :param retry_from_failure: Whether a failed or cancelled run of an earlier attempt is repaired instead of
-        replaced.
-    :param clock: The time.
+    :param retry_from_failure: Whether a failed run of an earlier attempt is repaired instead of replaced.
     :return: An earlier attempt's run if there is one to go on with, else a new one.
     :raises MageTransportError: If it stays unknown whether a run was started. The next attempt will find out.
     """
-    # Before the search of a retry, so that no run can come in between and be seen by nobody.
-    before = _newest_id(client, request)
-    if not request.attempt.is_retry:
-        return _create(client, request, before, clock)
-    run = _go_on(client, request, retry_from_failure=retry_from_failure, clock=clock)
-    if run is None:
-        run = _create(client, request, before, clock).run
+    if not request.identity.is_retry:
+        return _start(client, request)
+    newest = _search(client, request)
+    own = [run for run in newest if request.identity.attempt_of(run) is not None]
+    run = _go_on(client, keep_one(client, own), retry_from_failure=retry_from_failure)
     # What an earlier attempt has asked for may still be on its way.
-    return ObtainedRun(run, _doubt(client, request, before, clock))
+    # The search itself has seen all that has lower ids.
+    claim = _open_claim(client, request, since_id=max((one.id for one in newest), default=0))
+    return ObtainedRun(run or _start(client, request).run, claim)
+
+
+def runs_left_behind(client: MageClient, request: RunRequest, *, patience: float) -> list[PipelineRun]:
+    """
+    Find the active runs of a task that is killed before it knew of one.
+
+    :param client: The Mage server.
+    :param request: What was asked for.
+    :param patience: The most seconds to wait for a run that is on its way.
+    :return: The runs.
+    """
+    # The request that was interrupted may have waited for its answer for no time at all.
+    for _ in _looks(min(client.timeout + _settling_time(client), patience), client.clock):
+        active = [
+            run
+            for run in _search(client, request)
+            if request.identity.covers(run) and not run.status.is_terminal
+        ]
+        if active:
+            return active
+    return []
 
 
 def _go_on(
-    client: MageClient, request: RunRequest, *, retry_from_failure: bool, clock: Clock
+    client: MageClient, earlier: PipelineRun | None, *, retry_from_failure: bool
 ) -> PipelineRun | None:
     """Return the run of an earlier attempt if there is one to go on with."""
-    earlier = keep_one(client, _search(client, request), clock=clock)
     if earlier is None:
         return None
     if not earlier.status.is_terminal:
@@ -117,43 +119,22 @@ def _go_on(
     if earlier.status is PipelineRunStatus.COMPLETED:
         log.info("Run %s, which an earlier attempt of this task started, has completed.", earlier.id)
         return earlier
-    if retry_from_failure:
+    # A run that was cancelled was stopped on purpose, perhaps by a clear of this very task, which on
+    # Airflow 2.11 looks like a retry (observed): it is not to go on.
+    if retry_from_failure and earlier.status is PipelineRunStatus.FAILED:
         if client.get_pipeline_run(earlier.id).block_runs:
-            return _repair(client, earlier, clock)
+            return _repair(client, earlier)
         # Mage would call it completed, although nothing has run (observed).
         log.info("Run %s was %s before it had begun: starting another.", earlier.id, earlier.status.value)
     return None
 
 
-def runs_left_behind(
-    client: MageClient, request: RunRequest, *, patience: float, clock: Clock = time
-) -> list[PipelineRun]:
-    """
-    Find the run of a task that is killed before it knew of it.
-
-    :param client: The Mage server.
-    :param request: What was asked for.
-    :param patience: The most seconds to wait for a run that is on its way.
-    :param clock: The time.
-    :return: The task's active runs.
-    """
-    # The request that was interrupted may have waited for its answer for no time at all.
-    for _ in _looks(min(client.session.timeout + _settling_time(client), patience), clock):
-        active = [
-            run
-            for run in _search(client, request)
-            # A later attempt's run is its own: this one is then a process that Airflow had given up on.
-            if not run.status.is_terminal and (request.attempt_behind(run) or 0) <= request.attempt.try_number
-        ]
-        if active:
-            return active
-    return []
-
-
-def _create(client: MageClient, request: RunRequest, before: int, clock: Clock) -> ObtainedRun:
-    give_up = clock.monotonic() + client.session.retry_for + 2 * _settling_time(client)
-    has_lost_one = False
+def _start(client: MageClient, request: RunRequest) -> ObtainedRun:
+    clock = client.clock
+    give_up = clock.monotonic() + client.retries.retry_for + 2 * _settling_time(client)
+    lost: _LostRequest | None = None
     while True:
+        asked_at = clock.monotonic()
         try:
             run = client.create_pipeline_run(
                 request.pipeline_schedule_id, request.variables, execution_date=request.execution_date
@@ -161,33 +142,83 @@ def _create(client: MageClient, request: RunRequest, before: int, clock: Clock) 
         except MageTransportError as error:
             if not error.may_have_arrived:
                 raise
-            has_lost_one = True
-            log.warning("Nobody knows whether Mage started a run, so its runs are searched for it. %s", error)
-            with client.session.hurried():
-                found = _search_until_settled(client, request, before, clock)
+            log.warning("Cannot tell whether Mage started a run: searching its runs for it. %s", error)
+            now = datetime.fromtimestamp(clock.time(), timezone.utc)
+            lost = lost or _LostRequest(request, now - CLOCK_SKEW)
+            found = lost.search(client)
             if found is not None:
                 log.info("Run %s had been started, although the answer was lost.", found.id)
-                return ObtainedRun(found, _doubt(client, request, before, clock))
+                return ObtainedRun(found, _open_claim(client, request, since_id=lost.since_id))
             if clock.monotonic() > give_up:
                 raise
             log.info("No run was started: asking again.")
         else:
-            with client.session.hurried():  # a twin that is over before it is found cannot be cancelled
-                twins = _twins(client, request, before, run)
-                kept = keep_one(client, [run, *(twins or ())], clock=clock) or run
-            is_alone = twins == [] and not has_lost_one
-            return ObtainedRun(kept, None if is_alone else _doubt(client, request, before, clock))
+            return _check_start(client, request, run, took=clock.monotonic() - asked_at, lost=lost)
 
 
-def _doubt(client: MageClient, request: RunRequest, since: int, clock: Clock) -> Doubt:
-    attempt = request.attempt
-    doubt = Doubt(request.pipeline_schedule_id, attempt.run_key, attempt.try_number, since)
-    return next_look(client, doubt, clock=clock)
+def _check_start(
+    client: MageClient, request: RunRequest, run: PipelineRun, *, took: float, lost: _LostRequest | None
+) -> ObtainedRun:
+    """See that a run was started once, as a proxy may deliver one request twice."""
+    since_id = lost.since_id if lost else max(0, run.id - MARGIN)
+    # By Mage's clock. An execution date that was not asked for is the time of the start.
+    started_at = run.created_at if request.execution_date else run.execution_date or run.created_at
+    earliest = started_at - timedelta(seconds=took + 2.0) if started_at else None
+    quick = client.with_retries(replace(client.retries, longest_pause=LOOKING.longest_pause))
+    try:
+        newest = newest_runs(
+            quick,
+            request.pipeline_schedule_id,
+            lambda one: one.id < run.id and earliest is not None and was_created_before(one, earliest),
+            at_first=NEWEST,
+        )
+    except MageError as error:  # whatever it is, there is a run, which is what counts
+        log.warning("Cannot check whether run %s was started twice. %s", run.id, error)
+        return ObtainedRun(run, _open_claim(client, request, since_id=since_id))
+    duplicates = [one for one in newest if one.id != run.id and request.identity.asked_for(one)]
+    if not (duplicates or lost):
+        return ObtainedRun(run, Claim(request.identity, request.pipeline_schedule_id))
+    kept = keep_one(quick, [run, *duplicates]) or run
+    return ObtainedRun(kept, _open_claim(client, request, since_id=since_id))
+
+
+class _LostRequest:
+    """The search for the run that a request may have started whose answer was lost."""
+
+    def __init__(self, request: RunRequest, earliest: datetime) -> None:
+        self._request = request
+        self._earliest = earliest
+        # All runs with a lower id have been looked at.
+        self.since_id = 0
+
+    def search(self, client: MageClient) -> PipelineRun | None:
+        """Return the run, for as long as it may take to appear; None if there is none."""
+        client = client.with_retries(replace(client.retries, longest_pause=LOOKING.longest_pause))
+        for _ in _looks(_settling_time(client), client.clock):
+            newest = self._read(client)
+            found = keep_one(client, [run for run in newest if self._request.identity.asked_for(run)])
+            self.since_id = self.since_id or max((run.id for run in newest), default=0)
+            if found is not None:
+                return found
+        return None
+
+    def _read(self, client: MageClient) -> list[PipelineRun]:
+        return newest_runs(
+            client,
+            self._request.pipeline_schedule_id,
+            lambda run: run.id <= self.since_id or was_created_before(run, self._earliest),
+        )
+
+
+def _open_claim(client: MageClient, request: RunRequest, *, since_id: int) -> Claim:
+    now = client.clock.time()
+    checks_at = tuple(now + client.timeout * number for number in CHECKS_AFTER)
+    return Claim(request.identity, request.pipeline_schedule_id, since_id, checks_at)
 
 
 def _settling_time(client: MageClient) -> float:
     """Seconds in which a request that was given up on may still wait in front of the server's one thread."""
-    return 2 * client.session.timeout
+    return 2 * client.timeout
 
 
 def _looks(seconds: float, clock: Clock) -> Iterator[None]:
@@ -201,62 +232,25 @@ def _looks(seconds: float, clock: Clock) -> Iterator[None]:
     yield
 
 
-def _search_until_settled(
-    client: MageClient, request: RunRequest, before: int, clock: Clock
-) -> PipelineRun | None:
-    for _ in _looks(_settling_time(client), clock):
-        own = [
-            run
-            for run in _runs_since(client, request, before)
-            if request.attempt_behind(run) == request.attempt.try_number
-        ]
-        found = keep_one(client, own, clock=clock)
-        if found is not None:
-            return found
-    return None
-
-
-def _twins(
-    client: MageClient, request: RunRequest, before: int, run: PipelineRun
-) -> list[PipelineRun] | None:
-    """Return the task's other new runs, as a proxy may deliver one request twice; None if none was seen."""
-    try:
-        return [other for other in _runs_since(client, request, before) if other.id != run.id]
-    except MageError as error:  # whatever it is, there is a run, which is what counts
-        log.warning("It was not seen whether run %s was started twice. %s", run.id, error)
-        return None
-
-
-def _runs_since(client: MageClient, request: RunRequest, since: int) -> list[PipelineRun]:
-    return runs_since(client, request.pipeline_schedule_id, since, request.attempt.run_key)
-
-
 def _search(client: MageClient, request: RunRequest) -> list[PipelineRun]:
-    """Return all runs of the task."""
-    not_before = request.attempt.not_before
-    runs = client.list_pipeline_runs(
-        pipeline_schedule_id=request.pipeline_schedule_id,
-        created_after=not_before - CLOCK_SKEW if not_before else None,
-        limit=EVERYTHING,
+    """Return the newest runs of the schedule, among them all of this DAG run's."""
+    return newest_runs(
+        client, request.pipeline_schedule_id, lambda run: request.identity.is_older(run, than=CLOCK_SKEW)
     )
-    return [run for run in runs if request.attempt_behind(run) is not None]
 
 
-def _newest_id(client: MageClient, request: RunRequest) -> int:
-    newest = client.list_pipeline_runs(pipeline_schedule_id=request.pipeline_schedule_id, limit=1)
-    return newest[0].id if newest else 0
-
-
-def _repair(client: MageClient, run: PipelineRun, clock: Clock) -> PipelineRun:
+def _repair(client: MageClient, run: PipelineRun) -> PipelineRun:
     log.info("Repairing run %s, which is %s: its unfinished blocks run again.", run.id, run.status.value)
-    give_up = clock.monotonic() + client.session.retry_for + 2 * _settling_time(client)
+    clock = client.clock
+    give_up = clock.monotonic() + client.retries.retry_for + 2 * _settling_time(client)
     while True:
         try:
             return client.retry_pipeline_run(run.id)
         except MageTransportError as error:
             if not error.may_have_arrived or clock.monotonic() > give_up:
                 raise
-            log.warning("Nobody knows whether Mage repairs run %s. %s", run.id, error)
+            log.warning("Cannot tell whether Mage repairs run %s: looking at it. %s", run.id, error)
+            # Repeated on a running run, a repair would set its blocks back to the start (observed).
             clock.sleep(_settling_time(client))
             current = client.get_pipeline_run(run.id)
             if current.status is not run.status or current.updated_at != run.updated_at:

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from airflow_provider_mage._runs.identity import TaskAttempt
+    from airflow_provider_mage._runs.identity import RunIdentity
 
 AIRFLOW = "airflow"
 
+# Names that Mage overwrites before a block sees them (observed), and ours.
 _INSTEAD = {
     AIRFLOW: "it tells the blocks which task started them",
     "env": "give it another name",
@@ -25,43 +26,32 @@ _INSTEAD = {
     "pipeline_run_id": "blocks get the id of their own run under this name",
     "trigger_name": "set the operator's `pipeline_schedule_name`",
 }
-"""Names that Mage overwrites before a block sees them (observed), and ours."""
 
 
 def run_variables(
     author: Mapping[str, Any] | None,
-    attempt: TaskAttempt,
+    identity: RunIdentity,
     *,
     interval_start: datetime | None = None,
     interval_end: datetime | None = None,
 ) -> dict[str, Any]:
     """
-    Put together everything that a run is to be given.
+    Put together everything that a run is to be given: the author's variables, and whose run it is.
 
-    :param author: What the author of the DAG gave.
-    :param attempt: The attempt that asks for the run.
-    :param interval_start: Start of the DAG run's data interval, unless the author set it.
-    :param interval_end: End of the DAG run's data interval, unless the author set it.
-    :return: The variables by name.
-    :raises ValueError: If a name is reserved or a value is nothing that JSON can hold.
+    The DAG run's data interval goes along unless the author has set it. A name that is reserved, or a value
+    that JSON cannot hold, is a ValueError.
     """
     variables = check_variables(author)
     if interval_start is not None:
         variables.setdefault("interval_start_datetime", interval_start.isoformat())
     if interval_end is not None:
         variables.setdefault("interval_end_datetime", interval_end.isoformat())
-    variables[AIRFLOW] = attempt.as_variable()
+    variables[AIRFLOW] = identity.as_variable()
     return variables
 
 
 def check_variables(author: Mapping[str, Any] | None) -> dict[str, Any]:
-    """
-    See whether a run can be given the author's variables.
-
-    :param author: What the author of the DAG gave.
-    :return: A copy of them.
-    :raises ValueError: If a name is reserved or a value is nothing that JSON can hold.
-    """
+    """Return a copy of the author's variables, or raise a ValueError if a run cannot be given them."""
     variables = check_values(author)
     for name in variables:
         if name in _INSTEAD:
@@ -72,13 +62,7 @@ def check_variables(author: Mapping[str, Any] | None) -> dict[str, Any]:
 
 
 def check_values(author: Mapping[str, Any] | None) -> dict[str, Any]:
-    """
-    See whether JSON can hold the author's variables.
-
-    :param author: What the author of the DAG gave.
-    :return: A copy of them.
-    :raises ValueError: If a value is nothing that JSON can hold.
-    """
+    """Return a copy of the author's variables, or raise a ValueError if JSON cannot hold one of them."""
     if author is None:
         return {}
     if not isinstance(author, Mapping):

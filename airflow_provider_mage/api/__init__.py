@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         MageNotFoundError,
         MagePipelineRunFailed,
         MageTransportError,
+        StalledError,
     )
     from airflow_provider_mage.api.models import (
         BlockRun,
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
         ServerStatus,
     )
     from airflow_provider_mage.api.pro import MageProClient
+    from airflow_provider_mage.api.retries import RetryPolicy
     from airflow_provider_mage.api.session import MageSession
 
 __all__ = [
@@ -53,11 +55,13 @@ __all__ = [
     "PipelineRun",
     "PipelineRunStatus",
     "PipelineSchedule",
+    "RetryPolicy",
     "ServerStatus",
+    "StalledError",
 ]
 
-_HOMES = ("errors", "models", "auth", "session", "client", "cloud", "pro")
-"""The modules that the names are at home in; those that need no ``requests`` first."""
+# The modules that the names are at home in; those that need no ``requests`` first.
+_HOMES = ("errors", "models", "retries", "auth", "session", "client", "cloud", "pro")
 
 
 def __getattr__(name: str) -> Any:

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
 
 EXCERPT_LENGTH = 300
 
+# The most seconds to stay away for, whatever a server or a proxy asks for: one of them may ask for a day.
+LONGEST_RETRY_AFTER = 60.0
+
+# HTTP statuses that mean "later", whatever the body says. Mage itself sends none of them.
 _BUSY = frozenset({408, 425, 429, 502, 503, 504})
-"""HTTP statuses that mean "later", whatever the body says. Mage itself sends none of them."""
 _REFUSED_BEFORE_HANDLING = frozenset({429})
 _TOKEN_ERRORS = ("invalid_oauth_token", "expired_oauth_token")
 _COOKIE_ERRORS = ("Signature verification failed", "Not enough segments", "Signature has expired")
@@ -85,14 +88,7 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, 
 
 
 def member(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """
-    Return the one record that an answer holds.
-
-    :param answer: The answer's JSON object.
-    :param name: The record's name in it.
-    :return: The record.
-    :raises MageTransportError: If it is not there.
-    """
+    """Return the one record of that name that an answer holds, or raise a MageTransportError."""
     record = answer.get(name)
     if not isinstance(record, dict):
         raise _not_mage(name)
@@ -100,14 +96,7 @@ def member(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 
 def members(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """
-    Return the records that an answer lists.
-
-    :param answer: The answer's JSON object.
-    :param name: The list's name in it.
-    :return: The records.
-    :raises MageTransportError: If it is not there.
-    """
+    """Return the records that an answer lists under a name, or raise a MageTransportError."""
     records = answer.get(name)
     if not isinstance(records, list):
         raise _not_mage(name)
@@ -127,9 +116,6 @@ def token_was_refused(response: Response) -> bool:
 
     A raw token is refused with HTTP 401 and a type of its own. A cookie that Mage cannot decode (its secret
     has changed) comes back as HTTP 200 with code 500 and the decoder's text (observed).
-
-    :param response: The answer, whole.
-    :return: Whether it was.
     """
     try:
         error = response.json()["error"]
@@ -193,7 +179,7 @@ def _unusable(response: Response, message: str, *, temporary: bool = False) -> M
 def _retry_after(response: Response) -> float | None:
     """Seconds from a ``Retry-After`` header; its rare date form is left to the usual back-off."""
     value = response.headers.get("Retry-After", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return min(float(value), LONGEST_RETRY_AFTER) if value.isascii() and value.isdigit() else None
 
 
 def _api_error(error: Mapping[str, Any], where: str, status: int, *, is_logged_in: bool) -> MageError:
@@ -202,8 +188,7 @@ def _api_error(error: Mapping[str, Any], where: str, status: int, *, is_logged_i
         code = status if status >= HTTPStatus.BAD_REQUEST else None
     if not isinstance(kind, str) or not kind:
         kind = None
-    error_class: type[MageAPIError] = MageAPIError
-    message = f"Mage answered with an error (code {code}): {reason}"
+    details: dict[str, Any] = {"code": code, "type": kind, "reason": reason}
     if _DATABASE_TROUBLE.search(reason):
         # SQLite is busy, or PostgreSQL restarts: nothing is wrong with the request, and whether it was stored
         # is open (observed).
@@ -212,28 +197,42 @@ def _api_error(error: Mapping[str, Any], where: str, status: int, *, is_logged_i
             may_have_arrived=True,
             temporary=True,
         )
+    what, message = _refusal(kind, code, reason, is_logged_in=is_logged_in)
+    if what is not None:
+        return MageAuthError(f"{where}: {message}", what=what, **details)
+    if kind == "record_not_found" or code == HTTPStatus.NOT_FOUND:
+        # Its message is whatever text the server last used, often that of a failed log-in (observed).
+        message = "Mage has no such record; check the name or the id."
+        return MageNotFoundError(f"{where}: {message}", **details)
+    # Often with code 500, which means something else everywhere else (observed). "(": SQLAlchemy, which
+    # speaks of a table or a column.
+    if "does not exist" in reason and not reason.startswith("("):
+        return MageNotFoundError(f"{where}: {reason.rstrip('.')}; check the name.", **details)
+    message = f"Mage answered with an error (code {code}): {reason}"
+    is_server = code == HTTPStatus.INTERNAL_SERVER_ERROR
+    return MageAPIError(f"{where}: {message}", temporary=is_server, **details)
+
+
+def _refusal(
+    kind: str | None, code: int | None, reason: str, *, is_logged_in: bool
+) -> tuple[str | None, str]:
+    """Say which part of the credentials Mage has refused, and what to do; None if none of them."""
     if kind == "invalid_api_key":
-        error_class = MageAuthError
-        message = "Mage refused the API key; set `api_key` in the connection's extra."
-    elif kind in _TOKEN_ERRORS:
-        error_class = MageAuthError
-        message = (
+        return "API key", "Mage refused the API key; set `api_key` in the connection's extra."
+    if kind in _TOKEN_ERRORS:
+        return "Credentials", (
             f"Mage refused the session token ({kind}); give the connection a login and password, or a fresh "
             "`oauth_token`."
         )
-    elif code in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        error_class = MageAuthError
-        message = f"Mage refused access ({reason}); " + (
-            "the role of the connection's user does not allow this."
-            if is_logged_in
-            else "the server wants a log-in: give the connection a login and a password."
-        )
-    elif kind == "record_not_found" or code == HTTPStatus.NOT_FOUND:
-        # Its message is whatever text the server last used, often that of a failed log-in (observed).
-        error_class, message = MageNotFoundError, "Mage has no such record; check the name or the id."
-    elif "does not exist" in reason and not reason.startswith("("):  # "(": a table or column, says SQLAlchemy
-        error_class, message = MageNotFoundError, f"{reason.rstrip('.')}; check the name."
-    return error_class(f"{where}: {message}", code=code, type=kind, reason=reason)
+    if code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return None, ""
+    advice = (
+        "the role of the connection's user does not allow this."
+        if is_logged_in
+        else "the server wants a log-in: give the connection a login and a password."
+    )
+    what = "Permission" if code == HTTPStatus.FORBIDDEN else "Credentials"
+    return what, f"Mage refused access ({reason}); {advice}"
 
 
 def _reason(error: Mapping[str, Any]) -> str:

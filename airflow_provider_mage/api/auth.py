@@ -101,17 +101,17 @@ class MageAuth(AuthBase):
         self._verify = verify
         self._timeout = timeout
         self._use_cookie = use_cookie
+        # To be called with whatever else turns out to be a secret, too.
         self.on_secret = on_secret or (lambda _: None)
-        """To be called with whatever else turns out to be a secret, too."""
         self._cache = self._make_cache() if shares_on_disk and self._can_log_in else None
         self._session_token: str | None = None
         # Reentrant: a task that is killed in the middle of a log-in cancels its run from the signal handler.
         self._lock = threading.RLock()
         self._token: Token | None = None
+        # Whether the token, or that none is needed, is known.
         self._is_settled = False
-        """Whether the token, or that none is needed, is known."""
+        # What the user may do, as ``POST /sessions`` tells it: 1 owner, 2 admin, 4 editor, 8 viewer.
         self.project_access: int | None = None
-        """What the user may do, as ``POST /sessions`` tells it: 1 owner, 2 admin, 4 editor, 8 viewer."""
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put key and token into a request's headers."""
@@ -280,8 +280,8 @@ class MageAuth(AuthBase):
 
 
 _auth_of = lru_cache(maxsize=128)(MageAuth)
+# Two threads that ask at the same time get the same one; ``lru_cache`` alone may make two.
 _auth_of_lock = threading.RLock()
-"""Two threads that ask at the same time get the same one; ``lru_cache`` alone may make two."""
 
 
 def shared_auth(
@@ -308,13 +308,7 @@ def shared_auth(
 
 
 def _unwrap(value: str, *, in_cookie: bool) -> Token:
-    """
-    Take the token proper out of the JWT of a session answer.
-
-    :param value: A token from a session answer or a connection.
-    :param in_cookie: Where the value goes if it is no such JWT.
-    :return: The token proper, or the value itself.
-    """
+    """Take the token proper out of the JWT of a session answer; what is no such JWT is one as it is."""
     import jwt  # not needed before a log-in
 
     try:

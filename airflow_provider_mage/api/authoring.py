@@ -1,18 +1,17 @@
-"""The part of the Mage API that changes what there is to run: pipelines and their blocks."""
+"""The part of the Mage API about what there is to run: pipelines, their blocks, and when they are run."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from airflow_provider_mage.api.answer import member, members
+from airflow_provider_mage.api.base_client import BaseClient
+from airflow_provider_mage.api.models import PipelineSchedule
 
-if TYPE_CHECKING:
-    from airflow_provider_mage.api.session import MageSession
 
-
-class MageAuthoring:
+class MageAuthoring(BaseClient):
     """
-    Creates, changes and deletes pipelines and blocks.
+    Creates, changes and deletes pipelines, blocks and pipeline schedules.
 
     Pipelines and blocks are large and differ from version to version, so they go in and out as Mage sends
     them. Errors are those of :class:`~airflow_provider_mage.api.client.MageClient`, which is one of these.
@@ -20,8 +19,7 @@ class MageAuthoring:
     :param session: The authenticated conversation with the server.
     """
 
-    def __init__(self, session: MageSession) -> None:
-        self.session = session
+    api_path = "/api"
 
     def create_pipeline(self, name: str, pipeline_type: str = "python", **fields: Any) -> dict[str, Any]:
         """
@@ -37,43 +35,22 @@ class MageAuthoring:
 
     def update_pipeline(self, pipeline_uuid: str, **fields: Any) -> dict[str, Any]:
         """
-        Change a pipeline.
+        Change a pipeline; ``status`` changes all its pipeline schedules at once (observed).
 
-        :param pipeline_uuid: The pipeline.
-        :param fields: What to change; ``status`` changes all its pipeline schedules at once (observed).
-        :return: The pipeline.
-        :raises MageNotFoundError: If there is none of that name.
+        A MageNotFoundError says that there is none of that name.
         """
         return member(self.session.put("pipelines", pipeline_uuid, json={"pipeline": fields}), "pipeline")
 
     def delete_pipeline(self, pipeline_uuid: str) -> None:
-        """
-        Delete a pipeline with its pipeline schedules.
-
-        :param pipeline_uuid: The pipeline.
-        :raises MageNotFoundError: If there is none of that name.
-        """
+        """Delete a pipeline with its pipeline schedules, or raise a MageNotFoundError."""
         self.session.request("DELETE", "pipelines", pipeline_uuid)
 
     def list_blocks(self, pipeline_uuid: str) -> list[dict[str, Any]]:
-        """
-        Read the blocks of a pipeline.
-
-        :param pipeline_uuid: The pipeline.
-        :return: Its blocks, without their code.
-        :raises MageNotFoundError: If there is no such pipeline.
-        """
+        """Read the blocks of a pipeline, without their code."""
         return members(member(self.session.get("pipelines", pipeline_uuid), "pipeline"), "blocks")
 
     def get_block(self, pipeline_uuid: str, block_uuid: str) -> dict[str, Any]:
-        """
-        Read a block.
-
-        :param pipeline_uuid: The pipeline it belongs to.
-        :param block_uuid: The block.
-        :return: The block, with its code in ``content``.
-        :raises MageNotFoundError: If there is none of that name.
-        """
+        """Read a block of a pipeline, with its code in ``content``."""
         return member(self.session.get("pipelines", pipeline_uuid, "blocks", block_uuid), "block")
 
     def create_block(
@@ -99,34 +76,66 @@ class MageAuthoring:
         Change a block's name, type, configuration or neighbours.
 
         Its code is left alone, even if it is given (observed): that is for :meth:`update_block_content`.
-
-        :param pipeline_uuid: The pipeline it belongs to.
-        :param block_uuid: The block.
-        :param fields: What to change.
-        :return: The block.
-        :raises MageNotFoundError: If there is none of that name.
         """
         answer = self.session.put("pipelines", pipeline_uuid, "blocks", block_uuid, json={"block": fields})
         return member(answer, "block")
 
     def update_block_content(self, pipeline_uuid: str, block_uuid: str, content: str) -> None:
-        """
-        Replace a block's code.
-
-        :param pipeline_uuid: The pipeline it belongs to.
-        :param block_uuid: The block.
-        :param content: Its new code.
-        :raises MageNotFoundError: If there is no such pipeline.
-        """
+        """Replace the code of a block of a pipeline."""
         body = {"pipeline": {"blocks": [{"uuid": block_uuid, "content": content}]}}
         self.session.request("PUT", "pipelines", pipeline_uuid, json=body, params={"update_content": "true"})
 
     def delete_block(self, pipeline_uuid: str, block_uuid: str) -> None:
-        """
-        Take a block out of a pipeline, and delete it if no other has it.
-
-        :param pipeline_uuid: The pipeline it belongs to.
-        :param block_uuid: The block.
-        :raises MageNotFoundError: If there is none of that name.
-        """
+        """Take a block out of a pipeline, and delete it if no other has it."""
         self.session.request("DELETE", "pipelines", pipeline_uuid, "blocks", block_uuid)
+
+    # Pipeline schedules
+
+    def list_pipeline_schedules(self, pipeline_uuid: str) -> list[PipelineSchedule]:
+        """Read the pipeline schedules of a pipeline, the oldest first."""
+        rows = self._read_list("pipelines", pipeline_uuid, "pipeline_schedules")
+        return sorted(map(PipelineSchedule.from_api, rows), key=lambda schedule: schedule.id)
+
+    def get_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
+        """Read a pipeline schedule, or raise a MageNotFoundError."""
+        answer = self.session.get("pipeline_schedules", pipeline_schedule_id)
+        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+
+    def create_pipeline_schedule(
+        self, pipeline_uuid: str, name: str, *, is_active: bool = True
+    ) -> PipelineSchedule:
+        """
+        Create a pipeline schedule of type ``api``, active or not. Mage does not keep names unique.
+
+        A MageNotFoundError says that there is no such pipeline.
+        """
+        status = "active" if is_active else "inactive"
+        body = {"pipeline_schedule": {"name": name, "schedule_type": "api", "status": status}}
+        answer = self.session.post("pipelines", pipeline_uuid, "pipeline_schedules", json=body)
+        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+
+    def update_pipeline_schedule(self, pipeline_schedule_id: int, **fields: Any) -> PipelineSchedule:
+        """
+        Change a pipeline schedule. Repeated while that may help, as it does no harm.
+
+        :param pipeline_schedule_id: Its id.
+        :param fields: What to change. ``settings`` and ``variables`` are replaced whole (observed).
+        :return: The changed pipeline schedule.
+        :raises ValueError: If its status is none that Mage knows; Mage would store it, and no longer be able
+            to list its schedules (observed on SQLite).
+        :raises MageNotFoundError: If there is none with that id.
+        """
+        if fields.get("status", "active") not in ("active", "inactive"):
+            raise ValueError(f"A pipeline schedule is active or inactive, not {fields['status']!r}.")
+        answer = self.session.put(
+            "pipeline_schedules", pipeline_schedule_id, json={"pipeline_schedule": fields}, is_repeatable=True
+        )
+        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+
+    def activate_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
+        """Make a pipeline schedule active, so that its runs are started."""
+        return self.update_pipeline_schedule(pipeline_schedule_id, status="active")
+
+    def delete_pipeline_schedule(self, pipeline_schedule_id: int) -> None:
+        """Delete a pipeline schedule. Runs under it can no longer be listed (observed)."""
+        self.session.request("DELETE", "pipeline_schedules", pipeline_schedule_id)

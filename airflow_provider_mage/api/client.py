@@ -4,35 +4,31 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
-from itertools import islice, takewhile
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_mage.api.answer import member, members
 from airflow_provider_mage.api.authoring import MageAuthoring
-from airflow_provider_mage.api.errors import MageAPIError
+from airflow_provider_mage.api.base_client import PAGE_SIZE
+from airflow_provider_mage.api.errors import MageAPIError, MageTransportError
 from airflow_provider_mage.api.models import (
     BlockRun,
     PipelineRun,
     PipelineRunStatus,
-    PipelineSchedule,
     ServerStatus,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
-PAGE_SIZE = 100
-
+# How Mage crashes over the block runs of a run whose pipeline schedule was deleted (observed).
 ORPHAN = "'NoneType' object has no attribute 'id'"
-"""How Mage crashes over the block runs of a run whose pipeline schedule was deleted (observed)."""
 
+# Mage takes ``start_timestamp`` for a time in its own time zone, and its runs' dates for UTC (observed): east
+# of Greenwich it leaves out the runs of the last hours, unless it is asked for those of some hours more. The
+# second is for SQLite, which leaves out what was created in the very second (observed).
 FARTHEST_EAST = timedelta(hours=14, seconds=1)
-"""
-Mage takes ``start_timestamp`` for a time in its own time zone, and its runs' dates for UTC (observed): east
-of Greenwich it leaves out the runs of the last hours, unless it is asked for those of some hours more. The
-second is for SQLite, which leaves out what was created in the very second (observed).
-"""
 
 
 class MageClient(MageAuthoring):
@@ -77,82 +73,6 @@ class MageClient(MageAuthoring):
         :raises MageNotFoundError: If there is none of that name.
         """
         return member(self.session.get("pipelines", pipeline_uuid), "pipeline")
-
-    # Pipeline schedules
-
-    def list_pipeline_schedules(self, pipeline_uuid: str) -> list[PipelineSchedule]:
-        """
-        Read the pipeline schedules of a pipeline.
-
-        :param pipeline_uuid: The pipeline.
-        :return: Its pipeline schedules, the oldest first.
-        :raises MageNotFoundError: If there is no such pipeline.
-        """
-        rows = self._read_list("pipelines", pipeline_uuid, "pipeline_schedules")
-        return sorted(map(PipelineSchedule.from_api, rows), key=lambda schedule: schedule.id)
-
-    def get_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
-        """
-        Read a pipeline schedule.
-
-        :param pipeline_schedule_id: Its id.
-        :return: The pipeline schedule.
-        :raises MageNotFoundError: If there is none with that id.
-        """
-        answer = self.session.get("pipeline_schedules", pipeline_schedule_id)
-        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
-
-    def create_pipeline_schedule(
-        self, pipeline_uuid: str, name: str, *, is_active: bool = True
-    ) -> PipelineSchedule:
-        """
-        Create a pipeline schedule of type ``api``. Mage does not keep names unique.
-
-        :param pipeline_uuid: The pipeline whose runs it starts.
-        :param name: Its name.
-        :param is_active: Whether its runs are started at all.
-        :return: The new pipeline schedule.
-        :raises MageNotFoundError: If there is no such pipeline.
-        """
-        status = "active" if is_active else "inactive"
-        body = {"pipeline_schedule": {"name": name, "schedule_type": "api", "status": status}}
-        answer = self.session.post("pipelines", pipeline_uuid, "pipeline_schedules", json=body)
-        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
-
-    def update_pipeline_schedule(self, pipeline_schedule_id: int, **fields: Any) -> PipelineSchedule:
-        """
-        Change a pipeline schedule. Repeated while that may help, as it does no harm.
-
-        :param pipeline_schedule_id: Its id.
-        :param fields: What to change. ``settings`` and ``variables`` are replaced whole (observed).
-        :return: The changed pipeline schedule.
-        :raises ValueError: If its status is none that Mage knows; Mage would store it, and no longer be able
-            to list its schedules (observed on SQLite).
-        :raises MageNotFoundError: If there is none with that id.
-        """
-        if fields.get("status", "active") not in ("active", "inactive"):
-            raise ValueError(f"A pipeline schedule is active or inactive, not {fields['status']!r}.")
-        answer = self.session.put(
-            "pipeline_schedules", pipeline_schedule_id, json={"pipeline_schedule": fields}, is_repeatable=True
-        )
-        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
-
-    def activate_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
-        """
-        Make a pipeline schedule active, so that its runs are started.
-
-        :param pipeline_schedule_id: Its id.
-        :return: The changed pipeline schedule.
-        """
-        return self.update_pipeline_schedule(pipeline_schedule_id, status="active")
-
-    def delete_pipeline_schedule(self, pipeline_schedule_id: int) -> None:
-        """
-        Delete a pipeline schedule. Runs under it can no longer be listed (observed).
-
-        :param pipeline_schedule_id: Its id.
-        """
-        self.session.request("DELETE", "pipeline_schedules", pipeline_schedule_id)
 
     # Pipeline runs
 
@@ -202,7 +122,7 @@ class MageClient(MageAuthoring):
             run = self.get_pipeline_run(pipeline_run_id, short=True)
             block_runs = tuple(self.list_block_runs(pipeline_run_id))
             return replace(run, block_runs=block_runs, is_orphan=True)
-        return PipelineRun.from_api(member(answer, "pipeline_run"))
+        return _run_of(answer, pipeline_run_id)
 
     def list_pipeline_runs(
         self,
@@ -211,7 +131,6 @@ class MageClient(MageAuthoring):
         pipeline_schedule_id: int | None = None,
         statuses: Iterable[PipelineRunStatus] = (),
         created_after: datetime | None = None,
-        since_id: int = 0,
         order_by: str = "id desc",
         limit: int = PAGE_SIZE,
         offset: int = 0,
@@ -226,8 +145,6 @@ class MageClient(MageAuthoring):
             everybody's runs (observed), so this is checked here too.
         :param statuses: Only runs with one of these statuses.
         :param created_after: Only runs created at or after this time; with ``short``, some older ones too.
-        :param since_id: Only runs with this id or a higher one; reading ends there, so the order must be the
-            newest first.
         :param order_by: Columns and directions, as Mage's API takes them.
         :param limit: The most runs to return.
         :param offset: How many to leave out before.
@@ -253,26 +170,19 @@ class MageClient(MageAuthoring):
             params["_format"] = "with_basic_details"
 
         rows = self._read_list(*path, page_size=min(page_size, limit), offset=offset, **params)
-        read = takewhile(lambda run: run.id >= since_id, map(PipelineRun.from_api, rows))
         runs = (
             run
-            for run in read
+            for run in map(PipelineRun.from_api, rows)
             if pipeline_schedule_id in (None, run.pipeline_schedule_id)
             and not (created_after and run.created_at and run.created_at < _utc(created_after))
         )
         return list(islice(runs, limit))
 
     def cancel_pipeline_run(self, pipeline_run_id: int) -> PipelineRun:
-        """
-        Cancel a run; no change if it is over. Repeated while that may help, as it does no harm.
-
-        :param pipeline_run_id: The run.
-        :return: The run as it is then.
-        :raises MageNotFoundError: If there is no such run.
-        """
+        """Cancel a run; one that is over stays as it is. Repeated while that may help, as it does no harm."""
         body = {"pipeline_run": {"status": "cancelled"}}
         answer = self.session.put("pipeline_runs", pipeline_run_id, json=body, is_repeatable=True)
-        return PipelineRun.from_api(member(answer, "pipeline_run"))
+        return _run_of(answer, pipeline_run_id)
 
     def retry_pipeline_run(self, pipeline_run_id: int, from_block_uuid: str | None = None) -> PipelineRun:
         """
@@ -289,15 +199,10 @@ class MageClient(MageAuthoring):
         if from_block_uuid is not None:
             run["from_block_uuid"] = from_block_uuid
         answer = self.session.put("pipeline_runs", pipeline_run_id, json={"pipeline_run": run})
-        return PipelineRun.from_api(member(answer, "pipeline_run"))
+        return _run_of(answer, pipeline_run_id)
 
     def delete_pipeline_run(self, pipeline_run_id: int) -> None:
-        """
-        Delete a run. The next run may get its id (observed on SQLite).
-
-        :param pipeline_run_id: The run.
-        :raises MageNotFoundError: If there is no such run.
-        """
+        """Delete a run, or raise a MageNotFoundError. The next run may get its id (observed on SQLite)."""
         self.session.request("DELETE", "pipeline_runs", pipeline_run_id)
 
     def pipeline_run_url(self, pipeline_uuid: str, pipeline_run_id: int) -> str:
@@ -315,28 +220,24 @@ class MageClient(MageAuthoring):
     # Block runs
 
     def list_block_runs(self, pipeline_run_id: int) -> list[BlockRun]:
-        """
-        Read the block runs of a run, without their errors, which only the run's own detail has (observed).
-
-        :param pipeline_run_id: The run.
-        :return: Its block runs, in Mage's order.
-        """
+        """Read the block runs of a run, without their errors, which only its own detail has (observed)."""
         rows = self._read_list("pipeline_runs", pipeline_run_id, "block_runs")
         # For an unknown run, Mage answers with everybody's block runs (observed).
         own = (row for row in rows if row.get("pipeline_run_id") == pipeline_run_id)
         return sorted(map(BlockRun.from_api, own), key=lambda block: block.id)
 
-    def _read_list(
-        self, *path: str | int, page_size: int = PAGE_SIZE, offset: int = 0, **params: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Read a list row by row, and its next page when that is needed; Mage's own limit is 40 rows."""
-        while True:
-            answer = self.session.get(*path, **params, _limit=page_size, _offset=offset)
-            rows = members(answer, str(path[-1]))
-            yield from rows
-            offset += len(rows)
-            if not rows or not (answer.get("metadata") or {}).get("next"):
-                return
+
+def _run_of(answer: Mapping[str, Any], pipeline_run_id: int) -> PipelineRun:
+    """Read the one run that an answer is about, which must be the one that was asked for."""
+    run = PipelineRun.from_api(member(answer, "pipeline_run"))
+    if run.id != pipeline_run_id:
+        raise MageTransportError(
+            f"The server was asked about run {pipeline_run_id} and answered about run {run.id}; check for a "
+            "cache or a proxy in front of Mage.",
+            may_have_arrived=True,
+            temporary=True,
+        )
+    return run
 
 
 def _first(answer: Mapping[str, Any], name: str) -> dict[str, Any]:

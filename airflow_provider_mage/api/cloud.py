@@ -1,22 +1,20 @@
 """
 The Mage Cloud API: the clusters of a team.
 
-Described by the Mage Pro API overview; not public, so never seen running. Only the list of a team's clusters
-is a guess, by the convention that all of Mage's APIs follow.
+Described by the Mage Pro API overview; not public, so never seen running.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage.api.answer import member, members
+from airflow_provider_mage.api.answer import member
+from airflow_provider_mage.api.base_client import BaseClient
 from airflow_provider_mage.api.cluster_config import with_env_vars, with_replicas
 from airflow_provider_mage.api.models import Cluster
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
-
-    from airflow_provider_mage.api.session import MageSession
 
 MAGE_CLOUD_API_URL = "https://cloud.mage.ai/api/v1"
 """The base URL (Mage Pro API overview, "Base URL")."""
@@ -24,11 +22,11 @@ MAGE_CLOUD_API_URL = "https://cloud.mage.ai/api/v1"
 MAGE_CLOUD_API_KEY = "oMqz2m320NfVERFonfytPFVETfPTHyN5N7db9dLK"
 """The public key of Mage Cloud (Mage Pro API overview, "Authentication")."""
 
+# The two documented statuses of a cluster, and the only ones that are ever sent.
 ACTIVE, STOPPED = "Active", "Stopped"
-"""The two documented statuses of a cluster, and the only ones that are ever sent."""
 
 
-class MageCloudClient:
+class MageCloudClient(BaseClient):
     """
     The clusters of Mage Cloud.
 
@@ -39,30 +37,10 @@ class MageCloudClient:
     :param session: The authenticated conversation.
     """
 
-    def __init__(self, session: MageSession) -> None:
-        self.session = session
-
     def get_cluster(self, team_id: str, cluster_id: str) -> Cluster:
-        """
-        Read a cluster.
-
-        :param team_id: The team it belongs to.
-        :param cluster_id: The cluster.
-        :return: The cluster, with its config.
-        :raises MageNotFoundError: If the team has no such cluster.
-        """
+        """Read a cluster of a team, with its config, or raise a MageNotFoundError."""
         answer = self.session.get("teams", team_id, "clusters", cluster_id)
         return Cluster.from_api(member(answer, "cluster"), cluster_id)
-
-    def list_clusters(self, team_id: str) -> list[Cluster]:
-        """
-        Read the clusters of a team. A guess: the documentation shows single clusters only.
-
-        :param team_id: The team.
-        :return: Its clusters, in Mage Cloud's order; their configs may be missing.
-        """
-        answer = self.session.get("teams", team_id, "clusters")
-        return [Cluster.from_api(row) for row in members(answer, "clusters")]
 
     def update_cluster(
         self,
@@ -80,7 +58,7 @@ class MageCloudClient:
         :param config: The whole config: what it leaves out is gone. The order of its keys is kept.
         :param status: ``Active`` or ``Stopped``.
         :return: The cluster as Mage Cloud answers it: on its way to what was asked for.
-        :raises MageTransportError: With ``may_have_arrived`` if nobody knows whether it was changed.
+        :raises MageTransportError: With ``may_have_arrived`` if it is unknown whether it was changed.
         """
         changes = {"config": config, "status": status}
         body = {"cluster": {name: value for name, value in changes.items() if value is not None}}
@@ -89,13 +67,9 @@ class MageCloudClient:
 
     def start_cluster(self, team_id: str, cluster_id: str, *, replica_count: int = 1) -> Cluster:
         """
-        Start a cluster: read it, and send it back with that one change. Does not wait.
+        Start a cluster with so many replicas: read it, and send it back with that one change. Does not wait.
 
-        :param team_id: The team it belongs to.
-        :param cluster_id: The cluster.
-        :param replica_count: How many replicas it is to have.
-        :return: The cluster, on its way up.
-        :raises MageNotFoundError: If the team has no such cluster.
+        Returns it as Mage Cloud answers: on its way up.
         """
         config = self.get_cluster(team_id, cluster_id).config
         return self.update_cluster(
@@ -106,10 +80,7 @@ class MageCloudClient:
         """
         Stop a cluster: read it, and send it back with that one change. Does not wait.
 
-        :param team_id: The team it belongs to.
-        :param cluster_id: The cluster.
-        :return: The cluster, on its way down.
-        :raises MageNotFoundError: If the team has no such cluster.
+        Returns it as Mage Cloud answers: on its way down.
         """
         config = self.get_cluster(team_id, cluster_id).config
         return self.update_cluster(team_id, cluster_id, config=with_replicas(config, 0), status=STOPPED)

@@ -9,18 +9,12 @@ if TYPE_CHECKING:
 
 Entry = dict[str, Any]
 
+# Where a config keeps these (Mage Pro API overview).
 REPLICA_COUNT, ENV_VARS = "replicaCount", "extraEnvs"
-"""Where a config keeps these (Mage Pro API overview)."""
 
 
 def with_replicas(config: Mapping[str, Any], replica_count: int) -> dict[str, Any]:
-    """
-    Return a config that asks for some replicas.
-
-    :param config: The config; it is not changed.
-    :param replica_count: How many; 0 for a cluster that is to stop.
-    :return: A new config.
-    """
+    """Return a new config that asks for so many replicas; 0 for a cluster that is to stop."""
     return {**config, REPLICA_COUNT: replica_count}
 
 
@@ -32,13 +26,9 @@ def with_env_vars(
     replace: bool = False,
 ) -> dict[str, Any]:
     """
-    Return a config in which some environment variables are set and some are gone.
+    Return a new config in which some environment variables are set and some are gone.
 
-    :param config: The config; it is not changed.
-    :param env_vars: The variables to set.
-    :param remove: The names of those to remove.
-    :param replace: Remove every other one, too, that has a plain value.
-    :return: A new config.
+    With ``replace``, every other one that has a plain value is gone, too.
     """
     entries = merge_env_vars(config.get(ENV_VARS) or [], env_vars, remove=remove, replace=replace)
     return {**config, ENV_VARS: entries} if entries or config.get(ENV_VARS) else dict(config)

@@ -8,22 +8,39 @@ What can go wrong with Mage.
     ├── MageAPIError             Mage answered, and said no
     │   ├── MageAuthError        to these credentials
     │   └── MageNotFoundError    there is no such thing
-    └── MagePipelineRunFailed    the run is over, and Mage did not say "completed"
+    ├── MagePipelineRunFailed    the run is over, and Mage did not say "completed"
+    └── StalledError             the run is not over, and nothing goes on in it
 
-Every message is one sentence or two for a person, and holds no secret. All of them pickle.
+Every message is one sentence or two for a person, and holds no secret. All of them pickle, and
+:func:`to_dict` and :func:`from_dict` take them through JSON; either way with all that they hold.
 """
 
 from __future__ import annotations
 
-from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class MageError(Exception):
-    """Anything that is wrong between this package and Mage."""
+    """
+    Anything that is wrong between this package and Mage.
+
+    :param message: What happened and what to do.
+    """
+
+    retry_after: float | None = None
+    """Seconds that the other side asked to wait, if it did."""
 
     @property
     def may_pass(self) -> bool:
         """Whether this is about the way to Mage, or its health, rather than about what was asked for."""
+        return False
+
+    @property
+    def refused(self) -> bool:
+        """Whether Mage refuses the connection's user altogether, and not only this request."""
         return False
 
 
@@ -65,6 +82,7 @@ class MageAPIError(MageError):
     :param code: Mage's own ``error.code``; 500 for most things that do not exist.
     :param type: Mage's own ``error.type``, such as ``record_not_found``; None for code 500.
     :param reason: The text of the exception on the server, or Mage's message, cut to a line.
+    :param temporary: Whether something is wrong with the server itself.
     """
 
     def __init__(
@@ -74,29 +92,41 @@ class MageAPIError(MageError):
         code: int | None = None,
         type: str | None = None,  # noqa: A002  # the name that Mage's own error object has for it
         reason: str = "",
+        temporary: bool = False,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.type = type
         self.reason = reason
+        self.temporary = temporary
 
     @property
     def may_pass(self) -> bool:
-        """Whether something is wrong with the server itself."""
-        return self.code == HTTPStatus.INTERNAL_SERVER_ERROR
+        """Whether the same request may well succeed a little later."""
+        return self.temporary
 
 
 class MageAuthError(MageAPIError):
-    """The API key, the log-in or the role was refused."""
+    """
+    The API key, the log-in or the role was refused.
+
+    :param message: What happened and what to do.
+    :param what: What was refused: ``API key``, ``Credentials`` or ``Permission``.
+    :param details: Those of every :class:`MageAPIError`.
+    """
+
+    def __init__(self, message: str, *, what: str = "Credentials", **details: Any) -> None:
+        super().__init__(message, **details)
+        self.what = what
+
+    @property
+    def refused(self) -> bool:
+        """Whether it was key or log-in, rather than what the role allows."""
+        return self.what != "Permission"
 
 
 class MageNotFoundError(MageAPIError):
     """Mage has no pipeline, pipeline schedule or run of that name or id."""
-
-    @property
-    def may_pass(self) -> bool:
-        """Never, although Mage often says so with code 500 (observed)."""
-        return False
 
 
 class MagePipelineRunFailed(MageError):  # noqa: N818  # a public name; says what happened
@@ -121,3 +151,33 @@ class MagePipelineRunFailed(MageError):  # noqa: N818  # a public name; says wha
         self.pipeline_run_id = pipeline_run_id
         self.status = status
         self.failed_blocks = failed_blocks
+
+
+class StalledError(MageError):
+    """A run stands still, and is not to be waited for any longer."""
+
+
+def to_dict(error: Exception) -> dict[str, Any]:
+    """Write an error, one of the above or a TimeoutError, in plain JSON: class, message and all fields."""
+    return {"error": type(error).__name__, "message": str(error), "fields": dict(vars(error))}
+
+
+def from_dict(written: Mapping[str, Any]) -> Exception:
+    """
+    Read what :func:`to_dict` has written. Version 0.1.0 wrote no fields.
+
+    An error of a class that this version does not know is a :class:`MageError`.
+    """
+    classes: list[type[Exception]] = [MageError, *_subclasses(MageError), TimeoutError]
+    known = {one.__name__: one for one in classes}
+    error = known.get(str(written["error"]), MageError)(written["message"])
+    fields = written.get("fields") or {}
+    # JSON has no tuples.
+    vars(error).update(
+        {key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()}
+    )
+    return error
+
+
+def _subclasses(cls: type[MageError]) -> list[type[MageError]]:
+    return [found for sub in cls.__subclasses__() for found in (sub, *_subclasses(sub))]

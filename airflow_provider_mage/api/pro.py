@@ -27,32 +27,15 @@ class MageProClient(MageClient):
     # Workspaces
 
     def list_workspaces(self, **params: Any) -> list[dict[str, Any]]:
-        """
-        Read the cluster's workspaces.
-
-        :param params: Filters that Mage takes, such as ``cluster_type``.
-        :return: The workspaces, as Mage sends them.
-        """
+        """Read the cluster's workspaces, with filters that Mage takes, such as ``cluster_type``."""
         return members(self.session.get("workspaces", **params), "workspaces")
 
     def get_workspace(self, name: str, **params: Any) -> dict[str, Any]:
-        """
-        Read a workspace.
-
-        :param name: Its name.
-        :param params: Filters that Mage takes, such as ``cluster_type``.
-        :return: The workspace, as Mage sends it.
-        """
+        """Read the workspace of that name, with filters as for :meth:`list_workspaces`."""
         return member(self.session.get("workspaces", name, **params), "workspace")
 
     def create_workspace(self, name: str, **fields: Any) -> dict[str, Any]:
-        """
-        Create a workspace.
-
-        :param name: Its name.
-        :param fields: Anything else that Mage takes, such as ``cluster_type`` or ``container_config``.
-        :return: What Mage says of it.
-        """
+        """Create a workspace, with anything else that Mage takes, such as ``container_config``."""
         answer = self.session.post("workspaces", json={"workspace": {"name": name, **fields}})
         return member(answer, "workspace")
 
@@ -70,11 +53,7 @@ class MageProClient(MageClient):
         return member(self.session.put("workspaces", name, json=body), "workspace")
 
     def delete_workspace(self, name: str) -> None:
-        """
-        Delete a workspace.
-
-        :param name: Its name.
-        """
+        """Delete the workspace of that name."""
         self.session.request("DELETE", "workspaces", name)
 
     # Deployments
@@ -112,13 +91,7 @@ class MageProClient(MageClient):
         return member(answer, "deployment")
 
     def get_deployment(self, setting_name: str, deployment_id: str | int) -> dict[str, Any]:
-        """
-        Read a deployment. A guess, by the convention that Mage's API follows.
-
-        :param setting_name: The deployment setting it was made with.
-        :param deployment_id: Its id.
-        :return: The deployment, as Mage sends it.
-        """
+        """Read a deployment made with a setting. A guess, by the convention that Mage's API follows."""
         answer = self.session.get("deployment_settings", setting_name, "deployments", deployment_id)
         return member(answer, "deployment")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from contextlib import contextmanager
+from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -11,16 +11,11 @@ import requests
 
 from airflow_provider_mage.api.answer import read_answer
 from airflow_provider_mage.api.auth import Credentials, MageAuth
-from airflow_provider_mage.api.transport import (
-    LONGEST_PAUSE,
-    SHORT_PAUSE,
-    Clock,
-    call_with_retries,
-    translate_request_error,
-)
+from airflow_provider_mage.api.retries import Clock, RetryPolicy, call_with_retries
+from airflow_provider_mage.api.transport import translate_request_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from typing_extensions import Self
 
 
 class MageSession:
@@ -52,19 +47,17 @@ class MageSession:
         self.http.verify = verify
         self.http.headers["Content-Type"] = "application/json"
         self.timeout = timeout
-        self.retry_for = retry_for
+        self.retries = RetryPolicy(retry_for)
         self.clock = clock
-        self._longest_pause = LONGEST_PAUSE
+
+    def with_retries(self, retries: RetryPolicy) -> Self:
+        """Return the same conversation, over the same connections, with another retry policy."""
+        other = copy(self)
+        other.retries = retries
+        return other
 
     def get(self, *path: str | int, **params: Any) -> dict[str, Any]:
-        """
-        Read a resource.
-
-        :param path: The segments after the API's root; each is quoted.
-        :param params: The query.
-        :return: The answer's JSON object.
-        :raises MageError: See :meth:`request`.
-        """
+        """Read a resource; parameters and errors as in :meth:`request`."""
         return self.request("GET", *path, params=params, is_repeatable=True)
 
     def post(self, *path: str | int, json: Any) -> dict[str, Any]:
@@ -96,7 +89,7 @@ class MageSession:
         :param timeout: Seconds to wait; by default the session's.
         :param is_repeatable: Whether it does no harm if Mage gets the request twice.
         :return: The answer's JSON object.
-        :raises MageTransportError: If there was no usable answer in ``retry_for`` seconds.
+        :raises MageTransportError: If there was no usable answer in the time that the policy gives.
         :raises MageAPIError: If Mage said no.
         :raises ValueError: If a segment of the path would not be one.
         """
@@ -117,22 +110,7 @@ class MageSession:
                 raise translate_request_error(error, method, url) from error
             return read_answer(response, is_logged_in=self.auth.is_logged_in)
 
-        return call_with_retries(
-            send,
-            is_repeatable=is_repeatable,
-            retry_for=self.retry_for,
-            clock=self.clock,
-            longest_pause=self._longest_pause,
-        )
-
-    @contextmanager
-    def hurried(self) -> Iterator[None]:
-        """Pause only shortly before a request is sent again, where being late does harm."""
-        self._longest_pause = SHORT_PAUSE
-        try:
-            yield
-        finally:
-            self._longest_pause = LONGEST_PAUSE
+        return call_with_retries(send, self.retries, is_repeatable=is_repeatable, clock=self.clock)
 
     def log_in(self) -> None:
         """
@@ -140,7 +118,7 @@ class MageSession:
 
         :raises MageError: If that fails, after the same retries as any request.
         """
-        call_with_retries(self.auth.headers, is_repeatable=True, retry_for=self.retry_for, clock=self.clock)
+        call_with_retries(self.auth.headers, self.retries, is_repeatable=True, clock=self.clock)
 
 
 def _quote(segment: str | int) -> str:

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from airflow_provider_mage.api.host_folder import private_folder
+from airflow_provider_mage.api.host_folder import digest_of, host_lock, private_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,14 +28,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Seconds to wait for another process's log-in before making one of our own.
 LOCK_PATIENCE = 60.0
-"""Seconds to wait for another process's log-in before making one of our own."""
 
+# Seconds after which whoever waits for that log-in looks whether it is there.
 LOOK_EVERY = 0.2
-"""Seconds after which whoever waits for that log-in looks whether it is there."""
 
+# Seconds after which a stored token is not used any more, whatever Mage thinks of it.
 LONGEST_LIFE = 24 * 3600.0
-"""Seconds after which a stored token is not used any more, whatever Mage thinks of it."""
 
 _SCRYPT = {"n": 2**14, "r": 8, "p": 1}
 
@@ -54,10 +54,8 @@ class TokenCache:
 
     def __init__(self, identity: str, secret: str, folder: Path | None = None) -> None:
         self._folder = folder
-        self._name = hashlib.sha256(identity.encode()).hexdigest()[:32]
         self._identity = identity
         self._secret = secret
-        self._lock: FileLock | None = None
 
     @contextmanager
     def read_or_lock(self) -> Iterator[str | None]:
@@ -81,22 +79,21 @@ class TokenCache:
                 lock.release()
 
     def _try_to_lock(self) -> FileLock | None:
-        from filelock import FileLock, Timeout
+        from filelock import Timeout
 
-        # One object for good: it is reentrant, for a task that is killed in the middle of a log-in.
-        self._lock = self._lock or FileLock(self._path(".lock"), mode=0o600)
+        lock = host_lock(self._identity, self._folder)
         try:
-            self._lock.acquire(timeout=LOOK_EVERY)
+            lock.acquire(timeout=LOOK_EVERY)
         except Timeout:
             return None
-        return self._lock
+        return lock
 
     def read(self) -> str | None:
         """Return the stored token, or None if there is none that we can read."""
         from cryptography.fernet import InvalidToken
 
         try:
-            path = self._path(".token")
+            path = self._path()
             if time.time() - path.stat().st_mtime > LONGEST_LIFE:
                 return None
             return str(json.loads(self._cipher().decrypt(path.read_bytes()))["token"])
@@ -109,7 +106,7 @@ class TokenCache:
     def write(self, token: str) -> None:
         """Store a token in place of the one before."""
         try:
-            path = self._path(".token")
+            path = self._path()
             with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:  # made with mode 0600
                 file.write(self._cipher().encrypt(json.dumps({"token": token}).encode()))
             Path(file.name).replace(path)
@@ -121,12 +118,12 @@ class TokenCache:
         if self.read() != token:
             return
         try:
-            self._path(".token").unlink(missing_ok=True)
+            self._path().unlink(missing_ok=True)
         except OSError as error:
             log.debug("The stored token cannot be removed: %s", error)
 
-    def _path(self, suffix: str) -> Path:
-        return private_folder(self._folder) / f"{self._name}{suffix}"
+    def _path(self) -> Path:
+        return private_folder(self._folder) / f"{digest_of(self._identity)}.token"
 
     def _cipher(self) -> Fernet:
         from cryptography.fernet import Fernet

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     import requests
     from airflow.providers.common.compat.sdk import Connection
-    from typing_extensions import Self
 
 DEFAULT_TIMEOUT = 30.0
 _SWITCH = {
@@ -49,20 +48,6 @@ class MageBaseHook(BaseHook):
         super().__init__()
         self._conn_id = conn_id
         self._retry_for = retry_for
-
-    def retrying_for(self, seconds: float) -> Self:
-        """
-        Return a hook for the same connection that repeats requests for another time.
-
-        The connection is not read again. A task that is killed could not: on Airflow 3 the process has one
-        line to its supervisor, which the code that the signal interrupts may be waiting at.
-
-        :param seconds: Seconds after which a request that could not be answered is not sent again.
-        :return: The hook.
-        """
-        other = type(self)(self._conn_id, retry_for=seconds)
-        other.connection = self.connection
-        return other
 
     @cached_property
     def connection(self) -> Connection:

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY, MAGE_CLOUD_API_URL, MageCloudClient
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.hooks.base import MageBaseHook
 from airflow_provider_mage.provider_info import form_widgets, ui_field_behaviour
+
+if TYPE_CHECKING:
+    from airflow_provider_mage._clusters.goal import ClusterGoal
+    from airflow_provider_mage._clusters.view import ClusterView
+    from airflow_provider_mage.api.client import MageClient
 
 
 class MageCloudHook(MageBaseHook):
@@ -57,6 +62,7 @@ class MageCloudHook(MageBaseHook):
             return False, "Mage Cloud wants a log-in: give the connection a login and a password."
         return True, f"Logged in to {session.api_url} as {self.connection.login}."
 
+    # Airflow looks for these two in the class itself: inherited ones are not seen (observed).
     @classmethod
     def get_connection_form_widgets(cls) -> dict[str, Any]:
         """Return the form fields of Airflow before 3.2; later ones read the provider info."""
@@ -66,3 +72,25 @@ class MageCloudHook(MageBaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return labels and placeholders for Airflow before 3.2; later ones read the provider info."""
         return ui_field_behaviour(cls.conn_type)
+
+
+def view_cluster(
+    goal: ClusterGoal, *, mage_cloud_conn_id: str, team_id: str, mage_conn_id: str | None
+) -> ClusterView:
+    """
+    Return what a wait for a cluster looks at, by its own API, too, if ``mage_conn_id`` names that.
+
+    Nothing is read yet. Whenever a connection fails, it is read anew.
+    """
+    from airflow_provider_mage._clusters.view import ClusterView
+    from airflow_provider_mage.hooks.mage import MageHook
+
+    def connect_mage() -> MageClient:
+        return MageHook(str(mage_conn_id), retry_for=0.0).client
+
+    return ClusterView(
+        goal,
+        team_id,
+        lambda: MageCloudHook(mage_cloud_conn_id, retry_for=0.0).client,
+        connect_mage if mage_conn_id is not None else None,
+    )

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_mage._arguments import read_id, read_seconds
+from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class MageRunBlockOperator(BaseOperator):
+class MageRunBlockOperator(MageOperator):
     """
     Runs one block of a pipeline, and is green if it did not fail. Returns its output, as Mage sends it.
 
@@ -35,8 +34,7 @@ class MageRunBlockOperator(BaseOperator):
     :param incomplete_only: Whether of these only those run that have not completed.
     :param timeout: How long to wait for the answer, which comes when the block is done: seconds or a
         timedelta.
-    :param mage_conn_id: The Airflow connection. (templated)
-    :param kwargs: Those of every operator.
+    :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
     template_fields: Sequence[str] = (
@@ -45,10 +43,9 @@ class MageRunBlockOperator(BaseOperator):
         "variables",
         "pipeline_schedule_id",
         "pipeline_schedule_name",
-        "mage_conn_id",
+        *MageOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"variables": "json"}
-    ui_color = "#e8e0ff"
 
     def __init__(
         self,
@@ -61,7 +58,6 @@ class MageRunBlockOperator(BaseOperator):
         run_upstream_blocks: bool = False,
         incomplete_only: bool = False,
         timeout: float | timedelta = 300.0,
-        mage_conn_id: str = "mage_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -73,16 +69,14 @@ class MageRunBlockOperator(BaseOperator):
         self.run_upstream_blocks = run_upstream_blocks
         self.incomplete_only = incomplete_only
         self.timeout = read_seconds(timeout, "timeout")
-        self.mage_conn_id = mage_conn_id
 
     def execute(self, context: Context) -> Any:  # noqa: ARG002  # Airflow's signature
         """Run the block and return its output."""
         from airflow_provider_mage._runs.schedule import schedule_for
         from airflow_provider_mage._runs.variables import check_values
-        from airflow_provider_mage.hooks.mage import MageHook
 
         variables = check_values(self.variables)
-        client = MageHook(self.mage_conn_id).pro_client
+        client = self.hook.pro_client
         schedule = schedule_for(
             client,
             self.pipeline_uuid,

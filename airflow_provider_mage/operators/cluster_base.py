@@ -1,26 +1,40 @@
-"""What the operators about one Mage Pro cluster share."""
+"""
+What the operators about one Mage Pro cluster share.
+
+A task that turns a cluster on or off is a list of the steps in ``cluster_steps``. Between two of them it may
+have to wait, in the worker or in the triggerer; after the latter, another process goes on with the next step.
+"""
 
 from __future__ import annotations
 
 import time
-from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_mage._arguments import read_seconds
+from airflow_provider_mage._arguments import read_name, read_seconds
 from airflow_provider_mage._clusters.goal import IDLE, ClusterGoal
-from airflow_provider_mage.api.cloud import ACTIVE
+from airflow_provider_mage._compat import is_deferral_timeout
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from datetime import timedelta
 
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_mage._clusters.handle import ClusterHandle
-    from airflow_provider_mage.api.client import MageClient
+    from airflow_provider_mage.api.models import Cluster
+    from airflow_provider_mage.api.retries import RetryPolicy
     from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
+
+# From a task and its context to what happens next: see ``cluster_steps``.
+Step = Callable[[Any, Any], "ClusterGoal | str | None"]
+
+# The XCom that says whether a task is why its cluster starts.
+HAS_ASKED = "has_asked_for_start"
 
 
 class ClusterOperator(BaseOperator):
@@ -49,25 +63,26 @@ class ClusterOperator(BaseOperator):
         self.team_id = team_id
         self.mage_cloud_conn_id = mage_cloud_conn_id
 
-    @cached_property
+    @property
     def hook(self) -> MageCloudHook:
-        """The connection to Mage Cloud."""
+        """A hook for the connection as it is now: it may be corrected while the task waits."""
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
         return MageCloudHook(self.mage_cloud_conn_id)
 
-    def _handle(self, hook: MageCloudHook | None = None) -> ClusterHandle:
-        from airflow_provider_mage._clusters.handle import ClusterHandle, read_name
+    def handle(self, retries: RetryPolicy | None = None) -> ClusterHandle:
+        """Return the cluster by the connection as it is now; a ValueError says that the task names none."""
+        from airflow_provider_mage._clusters.handle import ClusterHandle
 
-        hook = hook or self.hook
+        hook = self.hook
         return ClusterHandle(
-            hook.client,
+            hook.client.with_retries(retries) if retries else hook.client,
             read_name(self.team_id, "team_id", instead=hook.team_id),
             read_name(self.cluster_id, "cluster_id"),
         )
 
 
-class WaitingClusterOperator(ClusterOperator):
+class SteppedClusterOperator(ClusterOperator):
     """
     A task that turns a cluster on or off and waits for it.
 
@@ -84,6 +99,14 @@ class WaitingClusterOperator(ClusterOperator):
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "mage_conn_id")
+
+    steps: ClassVar[tuple[Step, ...]]
+    """What the task consists of; the last one returns its result."""
+
+    # What only some of the operators let authors choose.
+    replica_count: int | str | None = None
+    undo_on_kill: bool = False
+    if_busy: str = "stop"
 
     def __init__(
         self,
@@ -103,126 +126,119 @@ class WaitingClusterOperator(ClusterOperator):
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
         self.timeout = None if timeout is None else read_seconds(timeout, "timeout")
         self.max_unreachable = read_seconds(max_unreachable, "max_unreachable", least=0.0)
-        self._has_asked: bool | None = None
-        """Whether this task is why the cluster starts; None in an instance that has not looked."""
+        self.deadline: float | None = None
+        self.replicas_before: int | None = None
+        # Whether this task is why the cluster starts; None in an instance that has not looked.
+        self.has_asked: bool | None = None
+        # The cluster as this instance has seen it last.
+        self.seen: Cluster | None = None
+
+    def execute(self, context: Context) -> str:
+        """Go through the steps."""
+        from airflow_provider_mage._clusters.activity import check_if_busy
+
+        check_if_busy(self.if_busy, self.mage_conn_id)
+        self.deadline = None if self.timeout is None else time.time() + self.timeout
+        with self._cleaning_up():
+            return self._go_on(context, 0)
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002  # Airflow's signature
+        context: Context,
         event: Any = None,
-        deadline: float | None = None,  # noqa: ARG002  # what every deferral carries
+        deadline: float | None = None,
+        step: str | None = None,
+        replicas_before: int | None = None,
     ) -> str:
         """
-        Go on after the trigger has waited for the last time.
+        Go on after the trigger has waited, with what the deferral has stored; return the status.
 
-        :param context: The task's context.
-        :param event: The trigger's event.
-        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-        :return: The cluster's status.
+        Version 0.1.0 stored no step: then it is the last one.
         """
-        self._check_event(event)
-        return self._finish()
-
-    def _new_deadline(self) -> float | None:
-        return None if self.timeout is None else time.time() + self.timeout
-
-    def _finish(self) -> str:
-        status = self._handle().read().status
-        self.log.info("Cluster %s is %r.", self.cluster_id, status)
-        return status
-
-    @staticmethod
-    def _check_event(event: Any) -> None:
         from airflow_provider_mage.triggers.event import read_event
 
-        _, failure = read_event(event, "cluster_id")
-        if failure:
-            raise failure
+        self.deadline, self.replicas_before = deadline, replicas_before
+        with self._cleaning_up():
+            _, failure = read_event(event, "cluster_id")
+            if failure:
+                raise failure
+            names = [one.__name__ for one in self.steps]
+            return self._go_on(context, names.index(step) if step else len(names) - 1)
 
-    def _start_and_wait(self, replica_count: int | None, deadline: float | None) -> str:
-        from airflow_provider_mage._clusters.start_stop import start_cluster
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Clean up if the deferral took too long, of which Airflow tells the operator in no other way."""
+        if is_deferral_timeout(next_method, next_kwargs):
+            self.on_kill()
+        return super().resume_execution(next_method, next_kwargs, context)
 
-        handle = self._handle()
-        before = handle.read()
-        # Known before it is asked for: a task may be killed in the middle of that.
-        self._has_asked = not before.is_active
-        cluster, self._has_asked = start_cluster(handle, replica_count)
-        if self.wait_for_completion and (self._has_asked or self.mage_conn_id is not None):
-            old_status = before.status if before.has_failed else None
-            self._wait(ACTIVE, deadline, then="execute_complete", old_status=old_status)
-            return self._finish()
-        return cluster.status
-
-    def _wait(
-        self,
-        status: str,
-        deadline: float | None,
-        *,
-        then: str,
-        old_status: str | None = None,
-        **carried: Any,
-    ) -> None:
+    def goal(self, status: str, *, old_status: str | None = None) -> ClusterGoal:
         """
-        Wait until the cluster is as it should be: here, or in the triggerer, after which a method goes on.
+        Return what a step has to wait for: a status, or :data:`~airflow_provider_mage._clusters.goal.IDLE`.
 
-        :param status: The status it is to have.
-        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-        :param then: The method's name.
-        :param old_status: A failure-like status that it had before.
-        :param carried: What the method is to know.
+        A failure-like status that the cluster had before says nothing yet.
         """
-        from airflow_provider_mage._clusters.activity import why_unusable
-        from airflow_provider_mage._clusters.watch import ClusterWatch, wait_for_cluster
-
-        goal = ClusterGoal(
-            cluster_id=str(self.cluster_id),
+        return ClusterGoal(
+            cluster_id=read_name(self.cluster_id, "cluster_id"),
             status=status,
             old_status=old_status,
-            poll_interval=self.poll_interval,
-            deadline=deadline,
-            max_unreachable=self.max_unreachable,
             is_order=status != IDLE,
+            poll_interval=self.poll_interval,
+            deadline=self.deadline,
+            max_unreachable=self.max_unreachable,
         )
-        uses_mage = status == IDLE or (status == ACTIVE and self.mage_conn_id is not None)
+
+    def _go_on(self, context: Context, number: int) -> str:
+        while True:
+            outcome = self.steps[number](self, context)
+            if isinstance(outcome, str):
+                return outcome
+            number += 1
+            if outcome is not None:
+                # Once this task goes on, an idle cluster may be busy again, or be needed by others.
+                number = 0 if outcome.wants_idle else number
+                self._wait(context, outcome, then=self.steps[number].__name__)
+
+    @contextmanager
+    def _cleaning_up(self) -> Iterator[None]:
+        """Leave behind what a killed task does, also where this one fails."""
+        try:
+            yield
+        except Exception:
+            self.on_kill()
+            raise
+
+    def _wait(self, context: Context, goal: ClusterGoal, *, then: str) -> None:
+        from airflow_provider_mage._clusters.watch import ClusterWatch
+        from airflow_provider_mage._waiting.drive import wait
+        from airflow_provider_mage.hooks.mage_cloud import view_cluster
+
+        handle = self.handle()
         if self.deferrable:
-            self._defer(goal, then, uses_mage=uses_mage, carried=carried)
-        mage = self._mage(retry_for=0.0) if uses_mage else None
-        wait_for_cluster(
-            self._handle(self.hook.retrying_for(0.0)),
-            ClusterWatch(goal),
-            obstacle=partial(why_unusable, mage, goal) if mage else lambda: None,
+            self._defer(context, goal, handle.team_id, then)
+        view = view_cluster(
+            goal,
+            mage_cloud_conn_id=self.mage_cloud_conn_id,
+            team_id=handle.team_id,
+            mage_conn_id=self.mage_conn_id,
         )
+        self.seen = wait(ClusterWatch(goal), view.look, view.ask, handle.client.clock)
+        self.log.info("Cluster %s is %r.", goal.cluster_id, self.seen.status)
 
-    def _mage(self, **options: Any) -> MageClient:
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        return MageHook(str(self.mage_conn_id), **options).client
-
-    def _defer(self, goal: ClusterGoal, then: str, *, uses_mage: bool, carried: dict[str, Any]) -> None:
+    def _defer(self, context: Context, goal: ClusterGoal, team_id: str, then: str) -> None:
         from airflow_provider_mage.triggers.cluster import MageClusterTrigger
 
-        handle = self._handle()
+        if self.undo_on_kill:
+            context["ti"].xcom_push(key=HAS_ASKED, value=bool(self.has_asked))
         self.defer(
             trigger=MageClusterTrigger(
                 self.mage_cloud_conn_id,
-                handle.team_id,
-                handle.cluster_id,
-                goal.status,
-                goal.poll_interval,
-                old_status=goal.old_status,
-                deadline=goal.deadline,
-                max_unreachable=goal.max_unreachable,
-                mage_conn_id=self.mage_conn_id if uses_mage else None,
-                is_order=goal.is_order,
-                stop_on_kill=self._stops_on_kill,
+                team_id,
+                mage_conn_id=self.mage_conn_id,
+                stop_on_kill=self.undo_on_kill and bool(self.has_asked),
+                **asdict(goal),
             ),
-            method_name=then,
-            kwargs={"deadline": goal.deadline, **carried},
+            method_name="execute_complete",
+            kwargs={"deadline": goal.deadline, "step": then, "replicas_before": self.replicas_before},
             # Airflow 3.3 enforces a deferred task's execution_timeout only if it is told so here (observed).
             timeout=self.execution_timeout,
         )
-
-    @property
-    def _stops_on_kill(self) -> bool:
-        """Whether the cluster is to be stopped if the task is killed while it waits."""
-        return False

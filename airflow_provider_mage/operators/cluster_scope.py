@@ -2,14 +2,40 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._compat import is_dag_run_active, read_variable, write_variable
 from airflow_provider_mage.operators.cluster import MageStartClusterOperator, MageStopClusterOperator
+from airflow_provider_mage.operators.cluster_steps import finish
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mage._clusters.lease import Holder, Leases
+    from airflow_provider_mage._clusters.handle import ClusterHandle
+    from airflow_provider_mage._clusters.lease import Holder, Leases, Stored
+    from airflow_provider_mage.operators.cluster_base import ClusterOperator
+
+DESCRIPTION = "Which DAG runs need a Mage Pro cluster: it is stopped when the last of them is done."
+
+
+def take_lease(task: MageClusterSetupOperator, context: Context) -> None:
+    """Take a lease of the cluster, which may have to be down first."""
+    _leases(task).acquire(_holder(context, task.task_id), deadline=task.deadline)
+
+
+def announce_stop(task: MageClusterTeardownOperator, context: Context) -> str | None:
+    """Say that this DAG run does not need the cluster any more; if others do, the task is done."""
+    is_to_stop = _leases(task).announce_stop(_holder(context, task.setup_task_id))
+    return None if is_to_stop else finish(task, context)
+
+
+def release_lease(task: MageClusterTeardownOperator, context: Context) -> str:
+    """Give the lease back, now that whoever waits for that may start the cluster again."""
+    _leases(task).release(_holder(context, task.setup_task_id))
+    return finish(task, context)
 
 
 class MageClusterSetupOperator(MageStartClusterOperator):
@@ -19,17 +45,10 @@ class MageClusterSetupOperator(MageStartClusterOperator):
     :param kwargs: Those of :class:`~airflow_provider_mage.operators.cluster.MageStartClusterOperator`.
     """
 
+    steps = (take_lease, *MageStartClusterOperator.steps)
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-
-    def execute(self, context: Context) -> str:
-        """Take a lease, and see that the cluster runs."""
-        from airflow_provider_mage._clusters.lease import Leases, VariableStore
-
-        handle = self._handle()
-        leases = Leases(VariableStore(handle), handle.name_on_host)
-        leases.acquire(_holder(context, self.task_id), deadline=self._new_deadline())
-        return super().execute(context)
 
 
 class MageClusterTeardownOperator(MageStopClusterOperator):
@@ -43,43 +62,42 @@ class MageClusterTeardownOperator(MageStopClusterOperator):
     :param kwargs: Those of :class:`~airflow_provider_mage.operators.cluster.MageStopClusterOperator`.
     """
 
+    steps = (announce_stop, *MageStopClusterOperator.steps[:-1], release_lease)
+
     def __init__(self, *, setup_task_id: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.setup_task_id = setup_task_id
 
-    def stop_when_idle(self, context: Context, event: Any = None, deadline: float | None = None) -> str:
-        """
-        Stop the cluster if nobody else needs it, or wait until that is possible and come back here.
 
-        :param context: The task's context.
-        :param event: The trigger's event, if it has waited for the cluster's runs.
-        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-        :return: The cluster's status.
-        """
-        if not self._leases().announce_stop(_holder(context, self.setup_task_id)):
-            return self._finish()
-        status = super().stop_when_idle(context, event, deadline)
-        self._leases().release(_holder(context, self.setup_task_id))
-        return status
+class VariableStore:
+    """
+    The leases of a cluster in an Airflow Variable.
 
-    def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> str:
-        """
-        Go on after the trigger has waited for the last time.
+    :param handle: The cluster.
+    """
 
-        :param context: The task's context.
-        :param event: The trigger's event.
-        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-        :return: The cluster's status.
-        """
-        status = super().execute_complete(context, event, deadline)
-        self._leases().release(_holder(context, self.setup_task_id))
-        return status
+    def __init__(self, handle: ClusterHandle) -> None:
+        # The digest tells apart what a Variable's key cannot, and the clusters of other addresses.
+        name = f"{handle.team_id}_{handle.cluster_id}"
+        digest = hashlib.sha256(handle.name_on_host.encode()).hexdigest()[:8]
+        self.key = f"mage_cluster_leases_{re.sub(r'[^A-Za-z0-9-]', '_', name)[:150]}_{digest}"
 
-    def _leases(self) -> Leases:
-        from airflow_provider_mage._clusters.lease import Leases, VariableStore
+    def read(self) -> Stored:
+        """Return all leases."""
+        text = read_variable(self.key)
+        leases: Stored = json.loads(text) if text else {}
+        return leases
 
-        handle = self._handle()
-        return Leases(VariableStore(handle), handle.name_on_host)
+    def write(self, leases: Stored) -> None:
+        """Store all leases; the Variable goes with the last of them."""
+        write_variable(self.key, json.dumps(leases) if leases else None, DESCRIPTION)
+
+
+def _leases(task: ClusterOperator) -> Leases:
+    from airflow_provider_mage._clusters.lease import Leases
+
+    handle = task.handle()
+    return Leases(handle, VariableStore(handle), is_active=is_dag_run_active)
 
 
 def _holder(context: Context, setup_task_id: str) -> Holder:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
-
-from airflow.providers.common.compat.sdk import BaseOperator
 
 from airflow_provider_mage._arguments import read_seconds
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
+from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +20,7 @@ DONE = ("success", "succeed", "complete", "deployed", "done")
 FAILED = ("fail", "error", "cancel")
 
 
-class MageDeployOperator(BaseOperator):
+class MageDeployOperator(MageOperator):
     """
     Deploys a git commit to a Mage Pro cluster. Returns what Mage says of the deployment.
 
@@ -39,8 +37,7 @@ class MageDeployOperator(BaseOperator):
     :param wait_for_completion: Whether the task waits if Mage tells how the deployment stands.
     :param poll_interval: The pause between two looks, in seconds or as a timedelta.
     :param timeout: How long to wait before the task fails, likewise.
-    :param mage_conn_id: The Airflow connection to the cluster. (templated)
-    :param kwargs: Those of every operator.
+    :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
     template_fields: Sequence[str] = (
@@ -51,7 +48,7 @@ class MageDeployOperator(BaseOperator):
         "target_branch",
         "environment",
         "target_directory",
-        "mage_conn_id",
+        *MageOperator.template_fields,
     )
     ui_color = "#d9f2e6"
 
@@ -68,7 +65,6 @@ class MageDeployOperator(BaseOperator):
         wait_for_completion: bool = True,
         poll_interval: float | timedelta = 10.0,
         timeout: float | timedelta = 1800.0,
-        mage_conn_id: str = "mage_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -82,13 +78,10 @@ class MageDeployOperator(BaseOperator):
         self.wait_for_completion = wait_for_completion
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
         self.timeout = read_seconds(timeout, "timeout")
-        self.mage_conn_id = mage_conn_id
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002  # Airflow's signature
         """Deploy the commit, and wait if there is something to wait for."""
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        client = MageHook(self.mage_conn_id).pro_client
+        client = self.hook.pro_client
         try:
             deployment = client.create_deployment(
                 self.setting_name,
@@ -103,15 +96,15 @@ class MageDeployOperator(BaseOperator):
             if not error.may_have_arrived:
                 raise
             raise MageError(
-                f"Nobody knows whether Mage deploys commit {self.commit}, and its API does not tell: look "
-                f"at the cluster's page /apps/deploy. {error}"
+                f"It is unknown whether Mage deploys commit {self.commit}, and its API does not tell: see "
+                f"the cluster's page /apps/deploy. {error}"
             ) from error
         if self.wait_for_completion:
             deployment = self._wait(client, deployment)
         return deployment
 
     def _wait(self, client: MageProClient, deployment: dict[str, Any]) -> dict[str, Any]:
-        deadline = time.monotonic() + self.timeout
+        deadline = client.clock.monotonic() + self.timeout
         has_been_read = False
         while True:
             status = str(deployment.get("status") or "").casefold()
@@ -124,19 +117,22 @@ class MageDeployOperator(BaseOperator):
             if any(word in status for word in DONE):
                 self.log.info("Deployment %s of commit %s is %r.", deployment_id, self.commit, status)
                 return deployment
-            if time.monotonic() > deadline:
+            if client.clock.monotonic() > deadline:
                 raise TimeoutError(
-                    f"The time to wait is over: deployment {deployment_id} of commit {self.commit} is "
-                    f"{status!r}."
+                    f"Timed out: deployment {deployment_id} of commit {self.commit} is {status!r}."
                 )
-            time.sleep(self.poll_interval)
+            client.clock.sleep(self.poll_interval)
             try:
                 deployment, has_been_read = client.get_deployment(self.setting_name, deployment_id), True
             except MageError as error:
                 if error.may_pass:
-                    self.log.warning("Deployment %s cannot be read for now. %s", deployment_id, error)
+                    self.log.warning("Cannot read deployment %s. Retrying. %s", deployment_id, error)
                 elif has_been_read or isinstance(error, MageAuthError):
                     raise
                 else:  # that it can be read at all is a guess
-                    self.log.warning("Mage has accepted commit %s, and does not tell. %s", self.commit, error)
+                    self.log.warning(
+                        "Mage has accepted commit %s, and does not tell how it goes on. %s",
+                        self.commit,
+                        error,
+                    )
                     return deployment

@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import asdict
-from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf, get_current_context
+from airflow.providers.common.compat.sdk import conf, get_current_context
 
 from airflow_provider_mage._arguments import read_datetime, read_id, read_seconds, require_id
 from airflow_provider_mage._compat import is_deferral_timeout
-from airflow_provider_mage._runs.cancel import KILL_PATIENCE, cancel_run
-from airflow_provider_mage._runs.duplicates import LOOK_PATIENCE, Doubt, look_again
-from airflow_provider_mage._runs.identity import TaskAttempt
+from airflow_provider_mage._runs.cancel import cancel_run
+from airflow_provider_mage._runs.duplicates import cancel_duplicates
+from airflow_provider_mage._runs.identity import Claim, RunIdentity
 from airflow_provider_mage._runs.report import failure_of
+from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._runs.schedule import schedule_for
-from airflow_provider_mage._runs.stall import ON_STALL, StalledError, handle_stall
+from airflow_provider_mage._runs.stall import StallMemory
 from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
 from airflow_provider_mage._runs.variables import run_variables
-from airflow_provider_mage._runs.watch import RunWatch, WaitRules, wait_for_run
-from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage._runs.watch import RunWatch, act
+from airflow_provider_mage._waiting.connected import Connected
+from airflow_provider_mage._waiting.drive import wait
+from airflow_provider_mage.api.errors import MageError, StalledError
+from airflow_provider_mage.api.retries import KILLED, ONCE, RetryPolicy
 from airflow_provider_mage.links import PIPELINE_RUN_ID, PIPELINE_RUN_URL, MagePipelineRunLink
+from airflow_provider_mage.operators.base import MageOperator
 from airflow_provider_mage.triggers.event import read_event
 
 if TYPE_CHECKING:
@@ -32,10 +35,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
-    from airflow_provider_mage.hooks.mage import MageHook
 
 
-class MageTriggerPipelineOperator(BaseOperator):
+class MageTriggerPipelineOperator(MageOperator):
     """
     Runs a Mage pipeline, and is green only if Mage says ``completed``.
 
@@ -51,7 +53,6 @@ class MageTriggerPipelineOperator(BaseOperator):
     :param execution_date: What Mage shows the blocks as ``execution_date``, ``ds`` and ``hr``: a date or its
         ISO form; by default the time of the start. Two runs of one schedule with one date overwrite each
         other's outputs. (templated)
-    :param mage_conn_id: The Airflow connection. (templated)
     :param wait_for_completion: Whether the task lasts as long as the run; otherwise it ends with the run's
         start.
     :param deferrable: Whether the triggerer waits, so that the wait takes up no worker; by default as
@@ -62,8 +63,8 @@ class MageTriggerPipelineOperator(BaseOperator):
     :param durable: Whether a retry goes on with the run of the attempt before: reattaches to it if it is
         active, and takes it as the result if it has completed. A task that a person clears always starts a
         new run.
-    :param retry_from_failure: Whether a retry after a failed or cancelled run repairs that very run, from the
-        blocks that did not complete, instead of starting a new one.
+    :param retry_from_failure: Whether a retry after a failed run repairs that very run, from the blocks that
+        did not complete, instead of starting a new one. A run that was cancelled is never repaired.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed, cleared, marked, or runs out
         of time.
     :param max_unreachable: How long Mage may be out of reach before the task fails; the run is left alone
@@ -72,7 +73,7 @@ class MageTriggerPipelineOperator(BaseOperator):
         stalled. Of many deferred tasks, each notices it later: by up to half a minute for every 40 of them.
     :param on_stall: What to do then: ``warn`` in the log and go on waiting, ``fail`` and cancel the run, or
         ``repair``, which makes Mage's scheduler look into its queue again, without touching any block.
-    :param kwargs: Those of every operator.
+    :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
     template_fields: Sequence[str] = (
@@ -81,11 +82,10 @@ class MageTriggerPipelineOperator(BaseOperator):
         "pipeline_schedule_id",
         "pipeline_schedule_name",
         "execution_date",
-        "mage_conn_id",
+        *MageOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"variables": "json"}
     operator_extra_links = (MagePipelineRunLink(),)
-    ui_color = "#e8e0ff"
 
     def __init__(
         self,
@@ -95,7 +95,6 @@ class MageTriggerPipelineOperator(BaseOperator):
         pipeline_schedule_id: int | str | None = None,
         pipeline_schedule_name: str = "airflow",
         execution_date: datetime | str | None = None,
-        mage_conn_id: str = "mage_default",
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
         poll_interval: float | timedelta = 10.0,
@@ -114,7 +113,6 @@ class MageTriggerPipelineOperator(BaseOperator):
         self.pipeline_schedule_id = pipeline_schedule_id
         self.pipeline_schedule_name = pipeline_schedule_name
         self.execution_date = execution_date
-        self.mage_conn_id = mage_conn_id
         self.wait_for_completion = wait_for_completion
         self.deferrable = deferrable
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
@@ -127,33 +125,24 @@ class MageTriggerPipelineOperator(BaseOperator):
         self.on_stall = on_stall
         self._request: RunRequest | None = None
         self._pipeline_run_id: int | None = None
-        self._doubt: Doubt | None = None
-
-    @cached_property
-    def hook(self) -> MageHook:
-        """The connection to Mage."""
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        return MageHook(self.mage_conn_id)
+        self._claim: Claim | None = None
 
     def execute(self, context: Context) -> int:
         """Obtain the run that stands for this task, and wait for its end."""
-        if self.on_stall not in ON_STALL:
-            raise ValueError(f"`on_stall` must be one of {', '.join(ON_STALL)}, not {self.on_stall!r}.")
-        client = self.hook.client
+        client = self.client
+        rules = self._rules(None if self.timeout is None else client.clock.time() + self.timeout)
         self._request = self._make_request(context, client)
         obtained = obtain_run(client, self._request, retry_from_failure=self.retry_from_failure)
-        run, self._doubt = obtained.run, obtained.doubt
+        run, self._claim = obtained.run, obtained.claim
         self._pipeline_run_id = run.id
         url = client.pipeline_run_url(self.pipeline_uuid, run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_ID, value=run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
         self.log.info("Run %s of pipeline %s: %s", run.id, self.pipeline_uuid, url)
         if self.wait_for_completion:
-            deadline = None if self.timeout is None else time.time() + self.timeout
             if self.deferrable and not run.status.is_terminal:
-                self._defer(run, deadline)
-            self._wait(run.id, deadline)
+                self._defer(run, rules)
+            self._judge(self._wait(run, rules))
         return run.id
 
     def execute_complete(
@@ -161,29 +150,25 @@ class MageTriggerPipelineOperator(BaseOperator):
         context: Context,  # noqa: ARG002
         event: Any = None,
         deadline: float | None = None,
-        doubt: dict[str, Any] | None = None,
+        claim: dict[str, Any] | None = None,
+        **_: Any,
     ) -> int:
-        """
-        Go on after the trigger has waited.
-
-        :param context: The task's context.
-        :param event: The trigger's event.
-        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-        :param doubt: Where twins of the run might be when the trigger began to wait.
-        :return: The run's id.
-        """
-        self._doubt = Doubt(**doubt) if doubt else None
+        """Go on after the trigger has waited, with what the deferral has stored; return the run's id."""
+        self._claim = Claim.from_dict(claim)
         self._pipeline_run_id, failure = read_event(event, "pipeline_run_id")
         if isinstance(failure, (TimeoutError, StalledError)):
             self.on_kill()
         if failure:
             raise failure
-        client = self.hook.retrying_for(self.max_unreachable).client
+        if "status" in event:
+            self.log.info("Run %s %s.", self._pipeline_run_id, event["status"])
+            return self._pipeline_run_id
+        # A trigger of version 0.1.0 does not say how the run has ended.
+        client = self.client.with_retries(RetryPolicy(self.max_unreachable))
         run = client.get_pipeline_run(self._pipeline_run_id)
         if not run.status.is_terminal:
-            self.log.info("Run %s was over, and is %s again: waiting on.", run.id, run.status.value)
-            self._defer(run, deadline)
-        self._judge(run, client)
+            self._defer(run, self._rules(deadline))
+        self._judge(run)
         return run.id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
@@ -197,29 +182,43 @@ class MageTriggerPipelineOperator(BaseOperator):
         if not self.cancel_on_kill:
             return
         try:
-            client = self.hook.retrying_for(KILL_PATIENCE).client
+            client = self.client.with_retries(KILLED)
             for pipeline_run_id in self._runs_to_cancel(client):
-                cancel_run(client, pipeline_run_id)
-            if self._pipeline_run_id is not None and self._doubt is not None:
-                look_again(client, self._pipeline_run_id, self._doubt)
+                cancel_run(client, pipeline_run_id, self._claim)
+                if self._claim is not None and self._claim.checks_at:
+                    cancel_duplicates(client, pipeline_run_id, self._claim)
         except Exception as error:  # noqa: BLE001  whatever it is, it must not hide why the task was killed
-            self.log.warning("The task's run could not be looked for, so it may still be running. %s", error)
+            self.log.warning("Cannot look for the task's run; it may still be running. %s", error)
 
     def _runs_to_cancel(self, client: MageClient) -> list[int]:
         if self._pipeline_run_id is not None:
             return [self._pipeline_run_id]
         if self._request is not None:
-            return [run.id for run in runs_left_behind(client, self._request, patience=KILL_PATIENCE)]
+            return [run.id for run in runs_left_behind(client, self._request, patience=KILLED.retry_for)]
         # Resumed only to be killed: this instance has never seen its run.
-        ti = get_current_context()["ti"]
+        context = get_current_context()
+        ti = context["ti"]
+        self._claim = Claim(self._identity(context))
         pipeline_run_id = ti.xcom_pull(task_ids=ti.task_id, key=PIPELINE_RUN_ID, map_indexes=ti.map_index)
         return [] if pipeline_run_id is None else [int(pipeline_run_id)]
 
+    def _rules(self, deadline: float | None) -> RunRules:
+        return RunRules(
+            poll_interval=self.poll_interval,
+            deadline=deadline,
+            max_unreachable=self.max_unreachable,
+            stall_timeout=self.stall_timeout,
+            on_stall=self.on_stall,
+        )
+
+    def _identity(self, context: Context) -> RunIdentity:
+        return RunIdentity.from_context(context, retries=self.retries or 0, is_durable=self.durable)
+
     def _make_request(self, context: Context, client: MageClient) -> RunRequest:
-        attempt = TaskAttempt.from_context(context, retries=self.retries or 0, is_durable=self.durable)
+        identity = self._identity(context)
         variables = run_variables(
             self.variables,
-            attempt,
+            identity,
             interval_start=context.get("data_interval_start"),
             interval_end=context.get("data_interval_end"),
         )
@@ -230,87 +229,79 @@ class MageTriggerPipelineOperator(BaseOperator):
             pipeline_schedule_id=read_id(self.pipeline_schedule_id, "pipeline_schedule_id"),
             name=self.pipeline_schedule_name,
         )
-        return RunRequest(schedule.id, attempt, variables, execution_date)
+        return RunRequest(schedule.id, identity, variables, execution_date)
 
-    def _defer(self, run: PipelineRun, deadline: float | None) -> None:
+    def _defer(self, run: PipelineRun, rules: RunRules) -> None:
         from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
 
-        doubt = asdict(self._doubt) if self._doubt else None
+        claim = self._claim.to_dict() if self._claim else None
         self.defer(
             trigger=MagePipelineRunTrigger(
                 self.mage_conn_id,
                 run.id,
-                self.poll_interval,
-                deadline=deadline,
-                max_unreachable=self.max_unreachable,
-                stall_timeout=self.stall_timeout,
-                on_stall=self.on_stall,
+                **asdict(rules),
                 cancel_on_kill=self.cancel_on_kill,
                 created_after=run.created_at.timestamp() if run.created_at else None,
-                doubt=doubt,
+                claim=claim,
             ),
             method_name="execute_complete",
-            kwargs={"deadline": deadline, "doubt": doubt},
+            kwargs={"deadline": rules.deadline, "claim": claim},
             # Airflow 3.3 enforces a deferred task's execution_timeout only if it is told so here (observed).
             timeout=self.execution_timeout,
         )
 
-    def _wait(self, pipeline_run_id: int, deadline: float | None) -> None:
-        rules = WaitRules(
-            poll_interval=self.poll_interval,
-            deadline=deadline,
-            max_unreachable=self.max_unreachable,
-            stall_timeout=self.stall_timeout,
-        )
-        client = self.hook.retrying_for(0.0).client
-        on_stall = partial(handle_stall, client, seconds=self.stall_timeout, reaction=self.on_stall)
-        on_doubt = partial(look_again, self.hook.retrying_for(LOOK_PATIENCE).client)
-        watch = RunWatch(pipeline_run_id, rules, doubt=self._doubt)
+    def _wait(self, run: PipelineRun, rules: RunRules) -> PipelineRun:
+        client, memory = self.client.with_retries(ONCE), StallMemory()
+        ask = Connected(self._connect, client).ask
         try:
-            run = wait_for_run(client, watch, on_stall=on_stall, on_doubt=on_doubt)
+            return wait(
+                RunWatch(run.id, rules, self._claim),
+                look=lambda: ask(lambda client: client.get_pipeline_run(run.id)),
+                act=lambda step: ask(lambda client: act(client, step, memory)),
+                clock=client.clock,
+                first=run,
+            )
         except (TimeoutError, StalledError):
             self.on_kill()
             raise
-        self._judge(run, client)
 
-    def _judge(self, run: PipelineRun, client: MageClient) -> None:
-        failure = failure_of(run, client.pipeline_run_url(self.pipeline_uuid, run.id))
+    def _connect(self) -> MageClient:
+        """Read the connection anew, also for :meth:`on_kill`, which cannot do so itself."""
+        from airflow_provider_mage.hooks.mage import MageHook
+
+        hook = MageHook(self.mage_conn_id)
+        client = hook.client.with_retries(ONCE)
+        self.hook = hook
+        return client
+
+    def _judge(self, run: PipelineRun) -> None:
+        failure = failure_of(run, self.client.pipeline_run_url(self.pipeline_uuid, run.id))
         if failure:
             raise failure
         self.log.info("%s completed.", run.name)
 
 
-class MageCancelPipelineRunOperator(BaseOperator):
+class MageCancelPipelineRunOperator(MageOperator):
     """
     Cancels a Mage pipeline run, and succeeds if the run is over afterwards, however it ended.
 
     :param pipeline_run_id: The run. (templated)
-    :param mage_conn_id: The Airflow connection. (templated)
-    :param kwargs: Those of every operator.
+    :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
-    template_fields: Sequence[str] = ("pipeline_run_id", "mage_conn_id")
-    ui_color = "#e8e0ff"
+    template_fields: Sequence[str] = ("pipeline_run_id", *MageOperator.template_fields)
 
-    def __init__(
-        self, pipeline_run_id: int | str, *, mage_conn_id: str = "mage_default", **kwargs: Any
-    ) -> None:
+    def __init__(self, pipeline_run_id: int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline_run_id = pipeline_run_id
-        self.mage_conn_id = mage_conn_id
 
     def execute(self, context: Context) -> int:  # noqa: ARG002
         """Cancel the run and see that it is over."""
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
-        client = MageHook(self.mage_conn_id).client
-        client.get_pipeline_run(
-            pipeline_run_id, short=True
-        )  # a run that does not exist is an error, not a success
+        client, pipeline_run_id = self.client, require_id(self.pipeline_run_id, "pipeline_run_id")
+        # A run that does not exist is an error, not a success.
+        client.get_pipeline_run(pipeline_run_id, short=True)
         if not cancel_run(client, pipeline_run_id):
             raise MageError(
-                f"Run {pipeline_run_id} could not be cancelled, so it may still be running: "
-                "see the warning above."
+                f"Cannot cancel run {pipeline_run_id}; it may still be running: see the warning above."
             )
         return pipeline_run_id

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator
-
 from airflow_provider_mage._compat import mask_secret
 from airflow_provider_mage.api.pro import WORKSPACE_ACTIONS
+from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
 
-class MageUpdateWorkspaceOperator(BaseOperator):
+class MageUpdateWorkspaceOperator(MageOperator):
     """
     Stops, resumes or changes a workspace of a Mage Pro cluster. Returns the action.
 
@@ -27,8 +26,7 @@ class MageUpdateWorkspaceOperator(BaseOperator):
         (templated)
     :param lifecycle_config: For ``patch``: its life cycle. (templated)
     :param update_workspace_settings: For ``patch``: whether its stored settings are changed, too.
-    :param mage_conn_id: The Airflow connection to the cluster. (templated)
-    :param kwargs: Those of every operator.
+    :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
     template_fields: Sequence[str] = (
@@ -36,7 +34,7 @@ class MageUpdateWorkspaceOperator(BaseOperator):
         "action",
         "container_config",
         "lifecycle_config",
-        "mage_conn_id",
+        *MageOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {
         "container_config": "yaml",
@@ -52,7 +50,6 @@ class MageUpdateWorkspaceOperator(BaseOperator):
         container_config: str | None = None,
         lifecycle_config: Mapping[str, Any] | None = None,
         update_workspace_settings: bool | None = None,
-        mage_conn_id: str = "mage_default",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -61,7 +58,6 @@ class MageUpdateWorkspaceOperator(BaseOperator):
         self.container_config = container_config
         self.lifecycle_config = lifecycle_config
         self.update_workspace_settings = update_workspace_settings
-        self.mage_conn_id = mage_conn_id
 
     def render_template(self, content: Any, *args: Any, **options: Any) -> Any:
         """Render a template as ever, and mask ``container_config``."""
@@ -72,8 +68,6 @@ class MageUpdateWorkspaceOperator(BaseOperator):
 
     def execute(self, context: Context) -> str:  # noqa: ARG002  # Airflow's signature
         """Do it."""
-        from airflow_provider_mage.hooks.mage import MageHook
-
         fields = {
             "container_config": self.container_config,
             "lifecycle_config": self.lifecycle_config,
@@ -84,6 +78,6 @@ class MageUpdateWorkspaceOperator(BaseOperator):
             raise ValueError(f"`action` must be one of {', '.join(WORKSPACE_ACTIONS)}, not {self.action!r}.")
         if fields and self.action != "patch":
             raise ValueError(f"`{'`, `'.join(fields)}` only mean something with `action='patch'`.")
-        MageHook(self.mage_conn_id).pro_client.update_workspace(self.workspace_name, self.action, **fields)
+        self.hook.pro_client.update_workspace(self.workspace_name, self.action, **fields)
         self.log.info("Workspace %s: %s done.", self.workspace_name, self.action)
         return self.action

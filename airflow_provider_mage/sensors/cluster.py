@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._arguments import read_name
 from airflow_provider_mage._clusters.goal import ClusterGoal
 from airflow_provider_mage.api.cloud import ACTIVE
 from airflow_provider_mage.sensors.deferrable import DeferrableSensor
@@ -14,7 +17,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mage._clusters.handle import ClusterHandle
+    from airflow_provider_mage._clusters.view import ClusterView
     from airflow_provider_mage._clusters.watch import ClusterWatch
     from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
@@ -23,9 +26,9 @@ class MageClusterSensor(DeferrableSensor):
     """
     Waits until a Mage Pro cluster has a status.
 
-    A Mage Cloud that cannot be reached for a while says nothing about the cluster: the sensor looks again
-    for as long as its ``timeout`` allows. A failure-like status fails at once. ``soft_fail`` skips the task
-    when its time is over, ``never_fail`` on any failure, in every mode alike.
+    While Mage Cloud cannot be reached, the sensor looks again for as long as its ``timeout`` allows. A
+    failure-like status fails at once. ``soft_fail`` skips the task when its time is over, ``never_fail`` on
+    any failure, in every mode alike.
 
     :param cluster_id: The cluster. (templated)
     :param team_id: The team it belongs to; by default the connection's ``team_id``. (templated)
@@ -69,78 +72,58 @@ class MageClusterSensor(DeferrableSensor):
         """The connection to Mage Cloud."""
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
-        return MageCloudHook(self.mage_cloud_conn_id, retry_for=0.0)
+        return MageCloudHook(self.mage_cloud_conn_id)
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002  # Airflow's signature
         """Look at the cluster once."""
-        from airflow_provider_mage.api.errors import MageError
+        from airflow_provider_mage._waiting.drive import look_once
+        from airflow_provider_mage._waiting.watch import Over
 
-        watch = self._watch()
-        try:
-            cluster = self._handle().read()
-        except MageError as error:
-            watch.missed(error)
-            return False
-        if not watch.saw(cluster):
-            return False
-        reason = self._obstacle(watch.goal)
-        if reason is not None:
-            watch.found_obstacle(reason)
-        return reason is None
+        watch, view = self._wait
+        return isinstance(look_once(watch, view.look, view.ask, time), Over)
 
     def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002
-        """
-        Go on after the trigger has waited.
-
-        :param context: The task's context.
-        :param event: The trigger's event.
-        """
+        """Go on after the trigger has waited."""
         with self._skipping():
             self._read_event(event, "cluster_id")
 
-    def _handle(self) -> ClusterHandle:
-        from airflow_provider_mage._clusters.handle import ClusterHandle, read_name
+    @cached_property
+    def _team_id(self) -> str:
+        return read_name(self.team_id, "team_id", instead=self.hook.team_id)
 
-        return ClusterHandle(
-            self.hook.client,
-            read_name(self.team_id, "team_id", instead=self.hook.team_id),
-            read_name(self.cluster_id, "cluster_id"),
-        )
-
-    def _watch(self) -> ClusterWatch:
+    @cached_property
+    def _wait(self) -> tuple[ClusterWatch, ClusterView]:
+        """The wait that each poke of this process goes on with."""
         from airflow_provider_mage._clusters.watch import ClusterWatch
+        from airflow_provider_mage.hooks.mage_cloud import view_cluster
 
         # Only the sensor's own time-out ends a wait for a Mage Cloud that is out of reach.
-        goal = ClusterGoal(str(self.cluster_id), self.status, max_unreachable=float("inf"))
-        return ClusterWatch(goal)
+        goal = self._goal(deadline=None, max_unreachable=float("inf"))
+        view = view_cluster(
+            goal,
+            mage_cloud_conn_id=self.mage_cloud_conn_id,
+            team_id=self._team_id,
+            mage_conn_id=self.mage_conn_id,
+        )
+        return ClusterWatch(goal), view
 
-    @property
-    def _answering_conn_id(self) -> str | None:
-        """The connection to the cluster's own API, if that has to answer: one that is down cannot."""
-        return self.mage_conn_id if self.status.casefold() == ACTIVE.casefold() else None
-
-    def _obstacle(self, goal: ClusterGoal) -> str | None:
-        from airflow_provider_mage._clusters.activity import why_unusable
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        if self._answering_conn_id is None:
-            return None
-        return why_unusable(MageHook(self._answering_conn_id, retry_for=0.0).client, goal)
+    def _goal(self, *, deadline: float | None, max_unreachable: float) -> ClusterGoal:
+        return ClusterGoal(
+            cluster_id=read_name(self.cluster_id, "cluster_id"),
+            status=self.status,
+            poll_interval=float(self.poke_interval),
+            deadline=deadline,
+            max_unreachable=max_unreachable,
+        )
 
     def _defer(self, deadline: float | None) -> None:
         from airflow_provider_mage.triggers.cluster import MageClusterTrigger
 
-        handle = self._handle()
+        # No longer than that, and JSON has no infinity.
+        goal = self._goal(deadline=deadline, max_unreachable=float(self.timeout))
         self.defer(
             trigger=MageClusterTrigger(
-                self.mage_cloud_conn_id,
-                handle.team_id,
-                handle.cluster_id,
-                self.status,
-                float(self.poke_interval),
-                deadline=deadline,
-                max_unreachable=float(self.timeout),
-                mage_conn_id=self._answering_conn_id,
+                self.mage_cloud_conn_id, self._team_id, mage_conn_id=self.mage_conn_id, **asdict(goal)
             ),
             method_name="execute_complete",
             timeout=self.execution_timeout,

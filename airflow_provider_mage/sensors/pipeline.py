@@ -6,9 +6,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._arguments import require_id
-from airflow_provider_mage._runs.report import failure_of
-from airflow_provider_mage._runs.watch import describe
+from airflow_provider_mage._runs.report import describe, failure_of
+from airflow_provider_mage._waiting.connected import Connected
 from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.api.retries import ONCE
 from airflow_provider_mage.links import PIPELINE_RUN_URL, MagePipelineRunLink
 from airflow_provider_mage.sensors.deferrable import DeferrableSensor
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from airflow.providers.common.compat.sdk import Context
 
+    from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.hooks.mage import MageHook
 
 
@@ -60,48 +62,48 @@ class MagePipelineRunSensor(DeferrableSensor):
         return MageHook(self.mage_conn_id)
 
     @cached_property
-    def _poking_hook(self) -> MageHook:
-        """The same, for requests that the next poke repeats."""
-        return self.hook.retrying_for(0.0)
+    def _connected(self) -> Connected[MageClient]:
+        return Connected(self._connect)
+
+    def _connect(self) -> MageClient:
+        self.__dict__.pop("hook", None)  # the connection may have changed
+        return self.hook.client.with_retries(ONCE)
 
     def poke(self, context: Context) -> bool:
         """Look at the run once."""
-        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
         try:
-            return self._look(context, pipeline_run_id, self._poking_hook)
+            return self._look(context)
         except MageError as error:
             if not error.may_pass:
                 raise
-            self.log.warning("The run cannot be read, which says nothing about it. %s", error)
+            self.log.warning(
+                "Cannot reach Mage; the state of run %s is unknown. Retrying. %s", self.pipeline_run_id, error
+            )
             return False
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
-        """
-        Go on after the trigger has waited.
-
-        :param context: The task's context.
-        :param event: The trigger's event.
-        :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-        """
+        """Go on after the trigger has waited, until the ``deadline``, as in ``time.time()``."""
         with self._skipping():
             pipeline_run_id = self._read_event(event, "pipeline_run_id")
-            is_over = self._look(context, pipeline_run_id, self.hook)
-        if not is_over:
+            # A trigger of version 0.1.0 does not say how the run has ended.
+            is_over = "status" in event or self._look(context)
+        if is_over:
+            self.log.info("Run %s completed.", pipeline_run_id)
+        else:
             self._defer(deadline)
 
-    def _look(self, context: Context, pipeline_run_id: int, hook: MageHook) -> bool:
-        run = hook.client.get_pipeline_run(pipeline_run_id)
+    def _look(self, context: Context) -> bool:
+        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
+        run = self._connected.ask(lambda client: client.get_pipeline_run(pipeline_run_id))
+        # By Mage's clock: the feed of ended runs need not go back any further.
         self._created_at = run.created_at
-        url = hook.client.pipeline_run_url(run.pipeline_uuid, run.id)
+        url = self.hook.client.pipeline_run_url(run.pipeline_uuid, run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
-        if not run.status.is_terminal:
-            self.log.info("%s: %s", describe(run), url)
-            return False
-        failure = failure_of(run, url)
+        self.log.info("%s: %s", describe(run), url)
+        failure = failure_of(run, url) if run.status.is_terminal else None
         if failure:
             raise failure
-        self.log.info("%s completed.", run.name)
-        return True
+        return run.status.is_terminal
 
     def _defer(self, deadline: float | None) -> None:
         from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger

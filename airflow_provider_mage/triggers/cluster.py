@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import time
+from contextlib import suppress
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from airflow.triggers.base import BaseTrigger, TriggerEvent
-
-from airflow_provider_mage._clusters.goal import IDLE, ClusterGoal
-from airflow_provider_mage._compat import task_was_acted_on
+from airflow_provider_mage._clusters.goal import ClusterGoal
+from airflow_provider_mage.api.cloud import ACTIVE
+from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.triggers.base import MageTrigger
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from airflow_provider_mage._clusters.watch import AskCluster, Obstacle
+    from airflow_provider_mage._waiting.watch import Wait
+    from airflow_provider_mage.api.models import Cluster
+    from airflow_provider_mage.triggers.threads import Call
 
 
-class MageClusterTrigger(BaseTrigger):
+class MageClusterTrigger(MageTrigger):
     """
     Waits until a cluster is as it should be.
 
-    Its one event says how the waiting ended (:mod:`airflow_provider_mage.triggers.event`). All triggers of
-    one team in one triggerer share one poller, and with it the requests.
+    Its one event says how the waiting ended (:mod:`airflow_provider_mage.triggers.event`). It looks at its
+    own cluster only, so that a bad answer concerns no other task.
 
     :param mage_cloud_conn_id: The Airflow connection to Mage Cloud.
     :param team_id: The team that the cluster belongs to.
@@ -27,12 +33,10 @@ class MageClusterTrigger(BaseTrigger):
     :param status: The status it is to have: ``Active``, ``Stopped``, or ``Idle`` for one that runs, and on
         which no pipeline does.
     :param poll_interval: The longest pause between two looks, in seconds.
-    :param old_status: A failure-like status that it had before, which says nothing yet.
-    :param deadline: The time (as in ``time.time()``) at which waiting ends; None for never.
-    :param max_unreachable: Seconds for which Mage Cloud may be out of reach.
     :param mage_conn_id: The Airflow connection to the cluster's own API, if that has a say in it.
-    :param is_order: Whether the task has asked for the status, and nobody else may want the opposite.
     :param stop_on_kill: Whether the cluster is stopped when a person acts on the waiting task.
+    :param rules: The other fields of :class:`~airflow_provider_mage._clusters.goal.ClusterGoal`. One that is
+        not known here is left out: what Airflow has stored may be of another version.
     """
 
     def __init__(
@@ -40,28 +44,20 @@ class MageClusterTrigger(BaseTrigger):
         mage_cloud_conn_id: str,
         team_id: str,
         cluster_id: str,
-        status: str = "Active",
+        status: str = ACTIVE,
         poll_interval: float = 15.0,
         *,
-        old_status: str | None = None,
-        deadline: float | None = None,
-        max_unreachable: float = 600.0,
         mage_conn_id: str | None = None,
-        is_order: bool = False,
         stop_on_kill: bool = False,
+        **rules: Any,
     ) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]  # Airflow's own has no annotations
+        super().__init__(mage_cloud_conn_id, {"cluster_id": cluster_id}, undoes_on_kill=stop_on_kill)
         self.mage_cloud_conn_id = mage_cloud_conn_id
         self.team_id = team_id
-        self.cluster_id = cluster_id
-        self.status = status
-        self.poll_interval = poll_interval
-        self.old_status = old_status
-        self.deadline = deadline
-        self.max_unreachable = max_unreachable
         self.mage_conn_id = mage_conn_id
-        self.is_order = is_order
         self.stop_on_kill = stop_on_kill
+        given = {"cluster_id": cluster_id, "status": status, "poll_interval": poll_interval}
+        self.goal = ClusterGoal.from_dict({**rules, **given})
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what Airflow stores of this trigger: ids, a status and numbers, no secret."""
@@ -70,88 +66,54 @@ class MageClusterTrigger(BaseTrigger):
             {
                 "mage_cloud_conn_id": self.mage_cloud_conn_id,
                 "team_id": self.team_id,
-                "cluster_id": self.cluster_id,
-                "status": self.status,
-                "poll_interval": self.poll_interval,
-                "old_status": self.old_status,
-                "deadline": self.deadline,
-                "max_unreachable": self.max_unreachable,
                 "mage_conn_id": self.mage_conn_id,
-                "is_order": self.is_order,
                 "stop_on_kill": self.stop_on_kill,
+                **asdict(self.goal),
             },
         )
 
-    async def run(self) -> AsyncIterator[TriggerEvent]:
-        """Wait, and tell how the waiting ended."""
-        from airflow_provider_mage.api.errors import MageError
-        from airflow_provider_mage.triggers.event import make_event
+    async def _wait(self, call: Call) -> dict[str, Any]:
+        from airflow_provider_mage._clusters.watch import ClusterWatch
+        from airflow_provider_mage._waiting.drive import wait_async
+        from airflow_provider_mage.hooks.mage_cloud import view_cluster
+        from airflow_provider_mage.triggers.threads import threads_of
 
-        failure: Exception | None = None
-        try:
-            await self._wait()
-        except asyncio.CancelledError:
-            if self.stop_on_kill and await task_was_acted_on(self):
-                await self.on_kill()
-            raise
-        except (MageError, TimeoutError) as error:
-            failure = error
-        # Not inside the `try`: some runners end a trigger at its `yield` with CancelledError, success or not.
-        yield TriggerEvent(make_event(failure, cluster_id=self.cluster_id))
+        view = view_cluster(
+            self.goal,
+            mage_cloud_conn_id=self.mage_cloud_conn_id,
+            team_id=self.team_id,
+            mage_conn_id=self.mage_conn_id,
+        )
 
-    async def on_kill(self) -> None:
-        """Stop the cluster, as a person has marked or cleared the task (called by Airflow 3.3 and later)."""
-        if self.stop_on_kill:
-            await asyncio.to_thread(self._stop)
+        async def look(step: Wait) -> Cluster | MageError | None:
+            # A look that gets no answer holds up no deadline; the thread comes back when its request ends.
+            with suppress(asyncio.TimeoutError):
+                return await asyncio.wait_for(look_in(step.look_in), step.wake_in)
+            return None
 
-    def _stop(self) -> None:
+        async def look_in(seconds: float) -> Cluster | MageError:
+            await asyncio.sleep(seconds)
+            try:
+                return await call(view.look)
+            except MageError as error:
+                return error
+
+        with threads_of(self.mage_conn_id or self.mage_cloud_conn_id) as call_cluster:
+
+            async def ask(step: AskCluster) -> Obstacle | None:
+                return await call_cluster(view.ask, step)
+
+            await wait_async(ClusterWatch(self.goal), look, ask, time.time)
+        return {}
+
+    def _undo(self) -> None:
         from airflow_provider_mage._clusters.handle import ClusterHandle
         from airflow_provider_mage._clusters.start_stop import stop_cluster
-        from airflow_provider_mage._runs.cancel import KILL_PATIENCE
-        from airflow_provider_mage.api.errors import MageError
+        from airflow_provider_mage.api.retries import KILLED
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
-        client = MageCloudHook(self.mage_cloud_conn_id, retry_for=KILL_PATIENCE).client
+        client = MageCloudHook(self.mage_cloud_conn_id).client.with_retries(KILLED)
         try:
-            stop_cluster(ClusterHandle(client, self.team_id, self.cluster_id))
+            stop_cluster(ClusterHandle(client, self.team_id, self.goal.cluster_id))
         except MageError as error:
-            self.log.warning("Cluster %s could not be stopped, so it may run. %s", self.cluster_id, error)
-
-    async def _wait(self) -> None:
-        from airflow_provider_mage._clusters.watch import ClusterWatch
-        from airflow_provider_mage.api.errors import MageError
-        from airflow_provider_mage.triggers.cluster_poller import poller_of
-
-        goal = ClusterGoal(
-            self.cluster_id,
-            self.status,
-            old_status=self.old_status,
-            poll_interval=self.poll_interval,
-            deadline=self.deadline,
-            max_unreachable=self.max_unreachable,
-            is_order=self.is_order,
-        )
-        watch = ClusterWatch(goal)
-        poller = poller_of(self.mage_cloud_conn_id, self.team_id)
-        async with poller.watch(self.cluster_id, watch.next_pause) as sightings:
-            while True:
-                watch.check_deadline()
-                try:
-                    sighting = await asyncio.wait_for(sightings.get(), watch.time_left())
-                except asyncio.TimeoutError:
-                    continue
-                if isinstance(sighting, MageError):
-                    watch.missed(sighting)
-                elif watch.saw(sighting):
-                    obstacle = await asyncio.to_thread(self._obstacle, goal)
-                    if obstacle is None:
-                        return
-                    watch.found_obstacle(obstacle)
-
-    def _obstacle(self, goal: ClusterGoal) -> str | None:
-        from airflow_provider_mage._clusters.activity import why_unusable
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        if self.mage_conn_id is None:
-            return "is to be idle, which nobody can see" if goal.status == IDLE else None
-        return why_unusable(MageHook(self.mage_conn_id, retry_for=0.0).client, goal)
+            self.log.warning("Cannot stop cluster %s: it may be running. %s", self.goal.cluster_id, error)

@@ -80,7 +80,6 @@ class CloudApi:
         self.account = account
         self.clock = clock
         self.teams: dict[str, dict[str, SimulatedCluster]] = {}
-        self.can_list = True
 
     def handle(self, request: Request) -> Answer:
         """Answer a request, and do what it asks for."""
@@ -100,7 +99,7 @@ class CloudApi:
             return {"session": self.account.log_in(request.json["session"], authentication=True)}
         if not is_logged_in:
             raise ApiError(403, "Private access for detail only, invalid scope.", "unauthorized_access")
-        if len(path) not in (3, 4) or path[::2][:2] != ["teams", "clusters"]:
+        if len(path) != 4 or path[::2] != ["teams", "clusters"]:
             raise UncaughtError(Exception(f"No module named 'mage_cloud.api.resources.{path[-1]}'"))
         team = self.teams.get(path[1])
         if team is None:
@@ -108,12 +107,7 @@ class CloudApi:
         now = self.clock()
         for cluster in team.values():
             cluster.settle(now)
-        return self._list(request, team) if len(path) == 3 else self._one(request, team, path[3], now)
-
-    def _list(self, request: Request, team: dict[str, SimulatedCluster]) -> dict[str, Any]:
-        if request.method != "GET" or not self.can_list:
-            raise UncaughtError(Exception("type object 'ClusterResource' has no attribute 'collection'"))
-        return {"clusters": [_row(cluster) for cluster in team.values()]}
+        return self._one(request, team, path[3], now)
 
     def _one(
         self, request: Request, team: dict[str, SimulatedCluster], cluster_id: str, now: float

@@ -57,9 +57,15 @@ class TaskInstance:
 
     :param make_operator: Makes the operator, as parsing the DAG file does.
     :param run_id: The DAG run.
+    :param started_at: When that was started; by default now.
     """
 
-    def __init__(self, make_operator: Callable[[], BaseOperator], run_id: str = "manual") -> None:
+    def __init__(
+        self,
+        make_operator: Callable[[], BaseOperator],
+        run_id: str = "manual",
+        started_at: datetime | None = None,
+    ) -> None:
         self.make_operator = make_operator
         self.operator = make_operator()
         self.dag_id = "faults"
@@ -72,7 +78,7 @@ class TaskInstance:
         self.errors: list[Exception] = []
         """Why each attempt failed that did."""
         self.first_reschedule_date: datetime | None = None
-        self._run_after = datetime.now(timezone.utc)
+        self.started_at = started_at or datetime.now(timezone.utc)
 
     def get_first_reschedule_date(self, _: Any) -> datetime | None:
         """Say since when this attempt is being rescheduled, as Airflow 3 asks for it."""
@@ -90,7 +96,7 @@ class TaskInstance:
     @property
     def context(self) -> Any:
         """What Airflow hands to the operator."""
-        return {"ti": self, "dag_run": SimpleNamespace(run_after=self._run_after)}
+        return {"ti": self, "dag_run": SimpleNamespace(start_date=self.started_at)}
 
     def attempt(self) -> Any:
         """Run the next attempt, its deferrals included, and return what it returns."""

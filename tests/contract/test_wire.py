@@ -627,6 +627,17 @@ class TestListsOfRuns:
             answer = wire.get(f"{path}?{ONE_BY_ONE}")
             assert_shape(answer, {"pipeline_runs": [run_in_list_of(VERSION)], "metadata": LIST_METADATA})
 
+    def test_of_those_that_completed_show_their_end_and_whose_they_are(self, wire):
+        variables = {"airflow": {"run_key": "k", "nonce": "n"}}
+        run = wire.run(wire.schedule(), variables=variables)
+        wire.wait_for(run, *OVER)
+        ended = "status[]=completed,failed,cancelled&order_by[]=updated_at%20desc,id%20desc"
+        rows = wire.get(f"/pipeline_runs?{ONE_BY_ONE}&{ended}").json()["pipeline_runs"]
+        [row] = [row for row in rows if row["id"] == run]
+        assert row["status"] == "completed"
+        assert row["completed_at"]
+        assert row["variables"]["airflow"] == variables["airflow"]
+
     def test_can_be_short(self, wire, runs):
         answer = wire.get(f"/pipeline_runs?_format=with_basic_details&{ONE_BY_ONE}")
         assert_shape(answer, {"pipeline_runs": [SHORT_RUN], "metadata": LIST_METADATA})

@@ -13,13 +13,14 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import pytest
 from faults import TimedProxy
 
 from airflow_provider_mage.api.errors import MageError, MagePipelineRunFailed
+from airflow_provider_mage.hooks.mage import MageHook
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from fakes.faults import CLOSE_BEFORE, RESET_AFTER, Fault, late_request
 from fakes.faulty_proxy import DUPLICATE, OUTAGE, single_faults
@@ -44,14 +45,12 @@ class Phase:
     """
     A part of a task's life, told by a request.
 
-    :param skip: How many such requests come before.
     :param on_real: Whether it is played on a real Mage, too, where all cases share log-in and schedule.
     """
 
     name: str
     method: str
     path: str
-    skip: int = 0
     on_real: bool = True
 
 
@@ -60,7 +59,7 @@ PHASES = [
     Phase("find schedule", "GET", "/pipeline_schedules$", on_real=False),
     Phase("create schedule", "POST", "/pipeline_schedules$", on_real=False),
     Phase("create run", "POST", "/pipeline_runs$"),
-    Phase("look for twin", "GET", r"/pipeline_schedules/\d+/pipeline_runs$", skip=1),
+    Phase("look for duplicate", "GET", r"/pipeline_schedules/\d+/pipeline_runs$"),
     Phase("wait", "GET", r"^/api/pipeline_runs"),
     Phase("cancel", "PUT", r"/pipeline_runs/\d+$"),
     Phase("repair", "PUT", r"/pipeline_runs/\d+$"),
@@ -190,7 +189,7 @@ def real_stage(case, mage):
     elif case.phase.name == "cancel":
         options["variables"]["seconds"] = 600
     elif case.phase.name == "create run":
-        # A twin that is over before it is found cannot be cancelled.
+        # A duplicate that is over before it is found cannot be cancelled.
         options["variables"]["seconds"] = (8 if case.comes_too_late else 5) * case.timeout
 
     def runs():
@@ -217,9 +216,9 @@ class Outcome:
 
 
 class Impatient(MageTriggerPipelineOperator):
-    def _hook(self, **options):
-        patience = self.max_unreachable
-        return super()._hook(retry_for=min(options.get("retry_for", patience), patience))
+    @cached_property
+    def hook(self):
+        return MageHook(self.mage_conn_id, retry_for=self.max_unreachable)
 
 
 def play(case, mage):
@@ -235,7 +234,7 @@ def play(case, mage):
             options |= {"timeout": 0.3 * case.timeout}
         elif case.phase.name == "repair":
             options |= {"retry_from_failure": True}
-        proxy.inject(case.fault, case.times, (case.phase.method, case.phase.path), skip=case.phase.skip)
+        proxy.inject(case.fault, case.times, (case.phase.method, case.phase.path))
         ti = TaskInstance(partial(Impatient, **options), run_id=str(case))
         while outcome.result is None and ti.try_number <= ti.max_tries:
             try:
@@ -267,11 +266,11 @@ def check(case, outcome):
         assert isinstance(errors.pop(), TimeoutError)
     else:
         assert statuses.pop(outcome.result, None) == "completed", errors
-    assert set(statuses.values()) <= {"cancelled"}, f"a twin was not cancelled: {outcome.requests}"
+    assert set(statuses.values()) <= {"cancelled"}, f"a duplicate was not cancelled: {outcome.requests}"
     starts = sum(it.startswith("POST") and "/pipeline_runs " in it for it in outcome.requests)
     # A real server that is slow is searched for longer than the request is late.
     if case.comes_too_late and (case.server == "fake" or starts > 1):
-        assert statuses, "there was no twin"
+        assert statuses, "there was no duplicate"
     if case.phase.name == "repair":
         failures = [error for error in errors if isinstance(error, MagePipelineRunFailed)]
         # A real server that is slow may be lost sight of until its run has failed.

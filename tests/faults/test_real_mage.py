@@ -29,7 +29,7 @@ PATIENT = 60.0
 """Seconds that a request may take where no time-out is waited for: no busy machine makes it longer."""
 
 ENOUGH = 900.0
-"""Seconds until something is waited for in vain, however busy the machine is."""
+"""Seconds that are waited for something, however busy the machine is."""
 
 RUNS_TO_LOSE_ONE = 40
 FIRST_RUN_SECONDS = 15.0
@@ -186,16 +186,20 @@ def test_a_mage_that_goes_away_in_mid_run_is_waited_out(outcomes, case):
 # A task whose process is killed
 
 ATTEMPT = """
+from datetime import datetime
+
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from fakes.scheduler import TaskInstance
 
-TaskInstance(lambda: MageTriggerPipelineOperator(**{options!r}), {run_id!r}).attempt()
+make_operator = lambda: MageTriggerPipelineOperator(**{options!r})
+started_at = datetime.fromisoformat({started_at!r})
+TaskInstance(make_operator, {run_id!r}, started_at).attempt()
 """
 
 
 def start_process(task):
     """Begin a first attempt in a process of its own."""
-    code = ATTEMPT.format(options=task.options, run_id=task.run_id)
+    code = ATTEMPT.format(options=task.options, run_id=task.run_id, started_at=task.started_at.isoformat())
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY / "dev")}
     return subprocess.Popen([sys.executable, "-c", code], env=env)  # noqa: S603  it is our own code
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import itertools
 import threading
-from functools import partial
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -15,11 +14,13 @@ from hypothesis import strategies as st
 from requests.adapters import BaseAdapter
 from urllib3.exceptions import NewConnectionError
 
-from airflow_provider_mage._runs.duplicates import look_again
-from airflow_provider_mage._runs.identity import TaskAttempt
+from airflow_provider_mage._runs.identity import RunIdentity
+from airflow_provider_mage._runs.rules import RunRules
+from airflow_provider_mage._runs.stall import StallMemory
 from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
 from airflow_provider_mage._runs.variables import run_variables
-from airflow_provider_mage._runs.watch import RunWatch, WaitRules, wait_for_run
+from airflow_provider_mage._runs.watch import RunWatch, act
+from airflow_provider_mage._waiting.drive import wait
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageTransportError
 from airflow_provider_mage.api.session import MageSession
@@ -128,15 +129,17 @@ class World:
         self.client = MageClient(session)
 
     def request(self, try_number):
-        attempt = TaskAttempt("dag", "run", "task", -1, try_number, clear_generation=0)
-        return RunRequest(self.schedule.id, attempt, run_variables({}, attempt))
+        identity = RunIdentity("key", f"nonce of attempt {try_number}", try_number)
+        return RunRequest(self.schedule.id, identity, run_variables({}, identity))
 
     def wait_for(self, obtained):
-        watch = RunWatch(
-            obtained.run.id, WaitRules(poll_interval=1.0), doubt=obtained.doubt, clock=self.clock
+        return wait(
+            RunWatch(obtained.run.id, RunRules(poll_interval=1.0, on_stall="fail"), obtained.claim),
+            look=lambda: self.client.get_pipeline_run(obtained.run.id),
+            act=lambda step: act(self.client, step, StallMemory()),
+            clock=self.clock,
+            first=obtained.run,
         )
-        on_doubt = partial(look_again, self.client, clock=self.clock)
-        return wait_for_run(self.client, watch, on_stall=pytest.fail, on_doubt=on_doubt, clock=self.clock)
 
     def runs(self, *statuses):
         return [run.id for run in self.mage.pipeline_runs.values() if run.status in statuses]
@@ -156,12 +159,12 @@ def test_a_task_that_is_green_has_one_run_that_is_active_or_completed(accidents,
     world, ending = World(accidents), iter(endings)
     for try_number in itertools.count(1):
         try:
-            run = obtain_run(world.client, world.request(try_number), clock=world.clock).run
+            run = obtain_run(world.client, world.request(try_number)).run
         except (Killed, MageTransportError):
             run = None
         status = next(ending, None)
         active = world.runs("initial", "running")
-        # That two twins both complete before anybody has seen them is left out: nobody can help it.
+        # That two duplicates both complete before anybody has seen them is left out: nobody can help it.
         if status and active and not world.runs("completed"):
             world.mage.finish(active[0], status)
         world.clock.sleep(DEAD_FOR)
@@ -172,11 +175,11 @@ def test_a_task_that_is_green_has_one_run_that_is_active_or_completed(accidents,
 
 @settings(max_examples=200, deadline=None)
 @given(accidents=accidents_up_to(VERY_LATE), seconds=st.floats(20 * TIMEOUT, 100 * TIMEOUT))
-def test_a_twin_that_comes_while_its_run_is_waited_for_is_cancelled(accidents, seconds):
+def test_a_duplicate_that_comes_while_its_run_is_waited_for_is_cancelled(accidents, seconds):
     world = World(accidents)
     for try_number in itertools.count(1):
         try:
-            obtained = obtain_run(world.client, world.request(try_number), clock=world.clock)
+            obtained = obtain_run(world.client, world.request(try_number))
             break
         except (Killed, MageTransportError):
             world.clock.sleep(DEAD_FOR)
@@ -193,7 +196,7 @@ def test_a_task_that_is_killed_leaves_no_run_behind(accidents):
     """However far it had come; what the killed request may yet bring is waited for."""
     world = World([*accidents, ("killed while late", LATEST)])
     try:
-        obtain_run(world.client, world.request(1), clock=world.clock)
+        obtain_run(world.client, world.request(1))
     except MageTransportError:
         return  # it was not killed
     except Killed:
@@ -201,7 +204,7 @@ def test_a_task_that_is_killed_leaves_no_run_behind(accidents):
     else:
         return  # it knew its run
     world.client.session.http.get_adapter("http://").accidents = iter(())
-    for run in runs_left_behind(world.client, world.request(1), patience=10.0, clock=world.clock):
+    for run in runs_left_behind(world.client, world.request(1), patience=10.0):
         world.client.cancel_pipeline_run(run.id)
     world.clock.sleep(DEAD_FOR)
     assert world.runs("initial", "running") == []
@@ -210,5 +213,5 @@ def test_a_task_that_is_killed_leaves_no_run_behind(accidents):
 def test_a_retry_after_a_kill_goes_on_with_the_run_of_the_attempt_before():
     world = World([("killed after", 0.0)])
     with pytest.raises(Killed):
-        obtain_run(world.client, world.request(1), clock=world.clock)
-    assert obtain_run(world.client, world.request(2), clock=world.clock).run.id == 1
+        obtain_run(world.client, world.request(1))
+    assert obtain_run(world.client, world.request(2)).run.id == 1

@@ -303,7 +303,8 @@ def test_http_error_without_a_reason_points_at_the_address():
     ("value", "seconds"),
     [
         ("0", 0.0),
-        ("120", 120.0),
+        ("30", 30.0),
+        ("86400", 60.0),  # nobody is kept waiting for a day
         ("", None),
         ("-1", None),
         ("1.5", None),

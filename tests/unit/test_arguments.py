@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mage._arguments import read_datetime, read_id, read_seconds, require_id
+from airflow_provider_mage._arguments import read_datetime, read_id, read_name, read_seconds, require_id
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,18 @@ def test_missing_id_that_must_be_there_is_told():
     with pytest.raises(ValueError, match="`pipeline_run_id` is None: check the template or the task"):
         require_id(None, "pipeline_run_id")
     assert require_id("7", "pipeline_run_id") == 7
+
+
+@pytest.mark.parametrize(("value", "name"), [("c1", "c1"), (" c1\n", "c1"), (7, "7"), (0, "0")])
+def test_name_is_a_text_or_a_number(value, name):
+    assert read_name(value, "cluster_id", instead="other") == name
+
+
+@pytest.mark.parametrize("value", [None, "", " ", "None"])
+def test_name_that_is_missing_has_a_substitute_or_is_told(value):
+    assert read_name(value, "team_id", instead="other") == "other"
+    with pytest.raises(ValueError, match="`team_id` is missing: give it to the task, or check the template"):
+        read_name(value, "team_id")
 
 
 @given(text=st.text())

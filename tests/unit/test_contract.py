@@ -11,6 +11,7 @@ from airflow_provider_mage.operators.cluster import MageUpdateClusterEnvVarsOper
 from airflow_provider_mage.operators.pipeline import MageCancelPipelineRunOperator
 from airflow_provider_mage.provider_info import get_provider_info
 from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
+from airflow_provider_mage.triggers.cluster import MageClusterTrigger
 from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
 
 NO_TEMPLATES = {
@@ -52,6 +53,10 @@ def test_whatever_a_task_is_about_can_be_a_template(task):
         (MageCloudHook, ["mage_cloud_conn_id"]),
         (MagePipelineRunSensor, ["pipeline_run_id"]),
         (MagePipelineRunTrigger, ["mage_conn_id", "pipeline_run_id", "poll_interval"]),
+        (
+            MageClusterTrigger,
+            ["mage_cloud_conn_id", "team_id", "cluster_id", "status", "poll_interval"],
+        ),
         (MageCancelPipelineRunOperator, ["pipeline_run_id"]),
         (MageUpdateClusterEnvVarsOperator, ["env_vars", "remove"]),
     ],

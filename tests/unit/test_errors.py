@@ -1,4 +1,5 @@
 import copy
+import json
 import pickle
 import re
 
@@ -13,28 +14,35 @@ from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MagePipelineRunFailed,
     MageTransportError,
+    StalledError,
 )
+from airflow_provider_mage.triggers.event import make_event, read_event
 
 EXAMPLES = [
     MageError("no"),
     MageTransportError("gone", may_have_arrived=True, temporary=True, retry_after=3.5),
-    MageAPIError("no", code=500, type="odd", reason="because"),
-    MageAuthError("who?", code=401, type="invalid_api_key", reason="Invalid API key."),
+    MageAPIError("no", code=500, type="odd", reason="because", temporary=True),
+    MageAuthError("who?", what="API key", code=401, type="invalid_api_key", reason="Invalid."),
     MageNotFoundError("none", code=404, type="record_not_found", reason="gone"),
     MagePipelineRunFailed("failed", pipeline_run_id=7, status="failed", failed_blocks=("a", "b")),
+    StalledError("still"),
 ]
 
 
-def all_errors():
-    return [
-        member
-        for member in vars(errors).values()
-        if isinstance(member, type) and issubclass(member, Exception)
-    ]
+def all_errors(root=MageError):
+    """Walk the tree, wherever its classes are at home."""
+    return [root, *(found for child in root.__subclasses__() for found in all_errors(child))]
+
+
+def through_an_event(error):
+    return read_event(json.loads(json.dumps(make_event(error, pipeline_run_id=7))), "pipeline_run_id")[1]
 
 
 @pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
-@pytest.mark.parametrize("travel", [lambda error: pickle.loads(pickle.dumps(error)), copy.copy])  # noqa: S301
+@pytest.mark.parametrize(
+    "travel",
+    [lambda error: pickle.loads(pickle.dumps(error)), copy.copy, through_an_event],  # noqa: S301
+)
 def test_errors_survive_the_way_to_another_process(error, travel):
     arrived = travel(error)
 

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from airflow_provider_mage._runs.stall import StalledError
-from airflow_provider_mage.api.errors import MageError, MageNotFoundError, MageTransportError
+from airflow_provider_mage.api.errors import MageError, MageNotFoundError, MageTransportError, StalledError
 from airflow_provider_mage.triggers.event import make_event, read_event
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import os
 import time
 from datetime import timedelta
 
@@ -13,19 +15,21 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
 )
 
-from airflow_provider_mage._runs.stall import StalledError
 from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MagePipelineRunFailed,
     MageTransportError,
+    StalledError,
 )
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
 from fakes import faults
+from fakes.faulty_proxy import FaultyProxy
 from fakes.mage import FakeMage
 from fakes.scheduler import TaskInstance
 
 SOON = 0.05
+LOOKS_FOR_DUPLICATES = ("GET", r"/pipeline_schedules/\d+/pipeline_runs$")
 OPERATOR_MODES = {"sync": {"deferrable": False}, "deferred": {"deferrable": True}}
 SENSOR_MODES = {
     "poke": {"deferrable": False},
@@ -65,12 +69,9 @@ def operate(request, connect):
     conn_id = connect(extra='{"timeout": 2}')
 
     def make(**arguments):
-        arguments = {"pipeline_uuid": "daily_orders", "poll_interval": SOON, **arguments}
-        return TaskInstance(
-            lambda: MageTriggerPipelineOperator(
-                task_id="run", mage_conn_id=conn_id, **OPERATOR_MODES[request.param], **arguments
-            )
-        )
+        arguments = {"mage_conn_id": conn_id, "poll_interval": SOON, **arguments}
+        arguments = {"pipeline_uuid": "daily_orders", **OPERATOR_MODES[request.param], **arguments}
+        return TaskInstance(lambda: MageTriggerPipelineOperator(task_id="run", **arguments))
 
     return make
 
@@ -110,10 +111,9 @@ def the_run(mage):
 # The operator
 
 
-def test_a_look_for_twins_that_goes_wrong_does_not_cost_the_run(mage, operate):
+def test_a_look_for_duplicates_that_goes_wrong_does_not_cost_the_run(mage, operate):
     fault = faults.crash()
-    # The first of these requests is for the newest run there is.
-    mage.inject(fault, match=("GET", r"/pipeline_schedules/\d+/pipeline_runs$"), skip=1)
+    mage.inject(fault, match=LOOKS_FOR_DUPLICATES)
     task = operate()
 
     run_id = task.run()
@@ -201,7 +201,7 @@ def test_a_deleted_run_is_red(mage, operate, edited):
 @pytest.mark.parametrize("timeout", [0.3, timedelta(seconds=0.3)])
 def test_a_run_that_takes_too_long_is_cancelled(mage, operate, timeout):
     mage.pipeline("daily_orders", polls_to_finish=None)
-    with pytest.raises(TimeoutError, match="time to wait is over"):
+    with pytest.raises(TimeoutError, match=r"Timed out: \w+ 1 "):
         operate(timeout=timeout).run()
     assert the_run(mage).status == "cancelled"
 
@@ -232,7 +232,7 @@ def test_a_stalled_run_is_waited_for_with_a_warning(mage, operate, caplog):
     mage.pipeline("daily_orders", polls_to_finish=None)
     mage.stop_scheduler()
     with pytest.raises(TimeoutError):
-        operate(stall_timeout=0.3, timeout=1).run()
+        operate(stall_timeout=0.3, timeout=5).run()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert any(message.startswith("Nothing has changed for 0.3 s") for message in warnings)
 
@@ -240,7 +240,7 @@ def test_a_stalled_run_is_waited_for_with_a_warning(mage, operate, caplog):
 def test_mage_out_of_reach_for_long_is_no_failed_run_and_cancels_nothing(mage, operate):
     mage.pipeline("daily_orders", polls_to_finish=None)
     mage.inject(faults.http_error(502), times=None, match=("GET", r"/api/pipeline_runs"))
-    with pytest.raises(MageTransportError, match=r"could not be reached since .*run 1 may still be running"):
+    with pytest.raises(MageTransportError, match=r"Cannot reach Mage since .* run 1 may still be going on"):
         operate(max_unreachable=0.5).run()
     assert the_run(mage).status in ("initial", "running")
     assert mage.count("PUT", "/pipeline_runs/") == 0
@@ -249,14 +249,11 @@ def test_mage_out_of_reach_for_long_is_no_failed_run_and_cancels_nothing(mage, o
 def test_mage_out_of_reach_for_a_moment_is_waited_out(mage, operate, caplog):
     mage.inject(faults.RESET_BEFORE, match=("GET", r"/pipeline_runs/\d+$"))
     assert operate().run() == the_run(mage).id
-    assert any("says nothing about it" in message for message in caplog.messages)
-
-
-LOOKS_FOR_TWINS = ("GET", r"/pipeline_schedules/\d+/pipeline_runs$")
+    assert any("the state of run 1 is unknown" in message for message in caplog.messages)
 
 
 @pytest.fixture
-def twin_on_its_way(mage, edited):
+def duplicate_on_its_way(mage, edited):
     """The answer to the start is lost, and a second delivery of it arrives while the run is waited for."""
 
     def arrive(_):
@@ -267,12 +264,12 @@ def twin_on_its_way(mage, edited):
     mage.inject(edited(arrive), match=("GET", r"/pipeline_runs/\d+$"))
 
 
-def test_a_twin_that_comes_late_is_cancelled(mage, operate, twin_on_its_way):
+def test_a_duplicate_that_comes_late_is_cancelled(mage, operate, duplicate_on_its_way):
     assert operate().run() == 1
     assert {run.id: run.status for run in mage.pipeline_runs.values()} == {1: "completed", 2: "cancelled"}
 
 
-def test_a_task_that_runs_out_of_time_leaves_no_twin(mage, operate, twin_on_its_way):
+def test_a_task_that_runs_out_of_time_leaves_no_duplicate(mage, operate, duplicate_on_its_way):
     mage.pipeline("daily_orders", polls_to_finish=None)
     with pytest.raises(TimeoutError):
         operate(timeout=2).run()
@@ -281,7 +278,7 @@ def test_a_task_that_runs_out_of_time_leaves_no_twin(mage, operate, twin_on_its_
 
 def test_a_start_that_was_answered_is_looked_at_no_more_than_once(mage, operate):
     operate().run()
-    assert mage.count(*LOOKS_FOR_TWINS) == 2  # what there was before, and what there is after
+    assert mage.count(*LOOKS_FOR_DUPLICATES) == 1
 
 
 def test_an_earlier_attempt_that_completed_is_the_result(mage, operate):
@@ -318,6 +315,88 @@ def test_a_failed_run_is_replaced_otherwise(mage, operate):
 def test_without_durability_each_attempt_has_a_run_of_its_own(mage, operate):
     task = operate(durable=False, retries=1)
     assert task.attempt() != task.attempt()
+
+
+# Whose run it is
+
+
+@pytest.mark.parametrize("old_status", ["completed", "failed", None])
+def test_a_dag_run_that_is_made_again_under_its_id_has_a_run_of_its_own(mage, operate, old_status):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    with pytest.raises(TimeoutError):
+        operate(timeout=1, cancel_on_kill=False).run()
+    if old_status:
+        mage.finish(1, old_status)
+    mage.pipeline("daily_orders", polls_to_finish=1)
+    again = operate(retries=1, retry_from_failure=True)
+    again.try_number = 1  # on Airflow 3.2 and later, its first attempt that is executed may be the second
+
+    assert again.run() == 2
+    assert mage.pipeline_runs[2].status == "completed"
+    assert mage.pipeline_runs[1].status != "cancelled"
+
+
+def test_two_airflows_with_the_same_names_leave_each_others_runs_alone(mage, operate):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    for timeout in (1, 2, 3):  # a retry of the second, in between
+        task = operate(timeout=timeout, retries=1, cancel_on_kill=timeout < 3)
+        with pytest.raises(TimeoutError):
+            task.run()
+    statuses = [run.status for run in mage.pipeline_runs.values()]
+    assert statuses[:4] == ["cancelled"] * 4
+    assert statuses[4] in ("initial", "running")
+    assert len(statuses) == 5  # the retry of the last reattaches to its own
+
+
+def test_a_run_of_another_task_under_the_same_id_is_not_taken_for_ours(mage, operate, edited):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+
+    def give_the_id_away(data):
+        mage.pipeline_runs[1].variables = {"airflow": {"run_key": "another", "nonce": "another"}}
+        mage.finish(1)
+
+    mage.inject(edited(give_the_id_away), match=("GET", r"/pipeline_runs/\d+$"))
+    with pytest.raises(MageNotFoundError, match="Run 1 belongs to another task now"):
+        operate().run()
+
+
+# The connection
+
+
+@pytest.mark.parametrize("seen_first", [True, False])
+def test_a_host_that_is_corrected_in_mid_wait_is_used(
+    mage, connect, operate, edited, monkeypatch, seen_first
+):
+    """Mage has moved: whoever waits finds nobody under the old address."""
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    with FaultyProxy(mage.root) as proxy:
+        conn_id = connect(host=proxy.root, extra='{"timeout": 2}')
+
+        def move(_):
+            mage.finish(1)
+            proxy.inject(faults.CLOSE_BEFORE, times=None)
+            new = json.loads(os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"]) | {"host": mage.url}
+            monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(new))
+
+        mage.inject(edited(move), match=("GET", r"/pipeline_runs/\d+$"), skip=int(seen_first))
+        assert operate(mage_conn_id=conn_id, max_unreachable=5).run() == 1
+    assert len(mage.pipeline_runs) == 1
+
+
+def test_a_password_that_is_changed_in_mid_wait_is_used(mage, connect, operate, edited, monkeypatch):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    conn_id = connect(extra='{"timeout": 2}')
+
+    def change(_):
+        mage.finish(1)
+        mage.password = "another"
+        mage.revoke_all_tokens()
+        new = json.loads(os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"]) | {"password": "another"}
+        monkeypatch.setenv(f"AIRFLOW_CONN_{conn_id.upper()}", json.dumps(new))
+
+    mage.inject(edited(change), match=("GET", r"/pipeline_runs/\d+$"))
+    assert operate(mage_conn_id=conn_id).run() == 1
+    assert len(mage.pipeline_runs) == 1
 
 
 # The sensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import asynccontextmanager
+from functools import partial
 from itertools import pairwise
 
 import pytest
@@ -13,14 +14,24 @@ from hypothesis import strategies as st
 
 from airflow_provider_mage._runs import poller as poller_module
 from airflow_provider_mage._runs.poller import RunPoller, Watcher
+from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._runs.run_lists import FEED_LENGTH, LONGEST_PAGE, PAGE_EVERY
-from airflow_provider_mage._runs.stall import StalledError
-from airflow_provider_mage._runs.watch import RunWatch, WaitRules
+from airflow_provider_mage._runs.watch import HandleStall
+from airflow_provider_mage._waiting.connected import Connected
+from airflow_provider_mage._waiting.watch import Reachable
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import MageClient
-from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
+from airflow_provider_mage.api.errors import (
+    MageAuthError,
+    MageError,
+    MageNotFoundError,
+    MageTransportError,
+    StalledError,
+)
 from airflow_provider_mage.api.models import PipelineRun
 from airflow_provider_mage.api.session import MageSession
+from airflow_provider_mage.triggers.pipeline import _poller_of, _pollers
+from airflow_provider_mage.triggers.threads import threads_of
 from fakes import faults, virtual_time
 from fakes.mage import FakeMage
 
@@ -31,6 +42,12 @@ def connect(server):
     url = f"{server.url}/api"
     auth = MageAuth(url, Credentials(server.email, server.password), timeout=5)
     return MageClient(MageSession(url, auth=auth, timeout=5, retry_for=0))
+
+
+def asks(server):
+    """Ask a server as a trigger does, over a connection that nobody changes."""
+    client = connect(server)
+    return partial(asyncio.to_thread, Connected(lambda: client).ask)
 
 
 @pytest.fixture
@@ -70,7 +87,7 @@ def test_a_round_costs_two_requests_however_many_runs_are_waited_for(mage, sched
     run_ids = [mage.pipeline_run(schedule).id for _ in range(count)]
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids):
+        async with waiting(RunPoller(asks(mage)), run_ids):
             await asyncio.sleep(60)
             before = mage.count("GET", "/pipeline_runs")
             await asyncio.sleep(100)
@@ -86,7 +103,7 @@ def test_the_end_of_a_run_is_noticed_within_its_poll_interval(mage, schedule, co
     async def scenario():
         loop = asyncio.get_running_loop()
         delays = []
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(100)
             for run_id in run_ids[:20]:
                 await asyncio.sleep(3.3)
@@ -104,7 +121,7 @@ def test_the_shortest_poll_interval_of_all_is_kept(mage, schedule):
     urgent = mage.pipeline_run(schedule).id
 
     async def scenario():
-        poller = RunPoller(lambda: connect(mage))
+        poller = RunPoller(asks(mage))
         async with waiting(poller, run_ids, poll_interval=60.0), waiting(poller, [urgent], 2.0) as tasks:
             await asyncio.sleep(200)
             ended = asyncio.get_running_loop().time()
@@ -118,7 +135,7 @@ def test_more_runs_may_end_between_two_looks_than_one_look_holds(mage, schedule)
     run_ids = [mage.pipeline_run(schedule).id for _ in range(3 * FEED_LENGTH)]
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(60)
             ended = asyncio.get_running_loop().time()
             for run_id in run_ids:
@@ -136,7 +153,7 @@ def test_a_run_that_ended_long_before_anybody_waited_is_found(mage, schedule):
         mage.finish(mage.pipeline_run(schedule).id)
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.gather(*tasks.values())
             return asyncio.get_running_loop().time()
 
@@ -147,7 +164,7 @@ def test_a_deleted_run_is_the_trouble_of_its_own_watcher_only(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(6)]
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(30)
             del mage.pipeline_runs[run_ids[2]]
             await asyncio.sleep(120)
@@ -162,7 +179,7 @@ def test_refused_credentials_are_everybodys_trouble(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(6)]
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(30)
             mage._account.password = "another one"
             mage.revoke_all_tokens()
@@ -187,7 +204,7 @@ def test_a_feed_that_cannot_be_read_is_done_without(mage, schedule, why):
     mage.inject(UNREADABLE_FEEDS[why], times=None, match=("GET", FEED))
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(60)
             for run_id in run_ids:
                 mage.finish(run_id)
@@ -203,7 +220,7 @@ def test_a_feed_that_can_be_read_again_is_used_again(mage, schedule):
     mage.inject(UNREADABLE_FEEDS["crashes"], match=("GET", FEED))
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids):
+        async with waiting(RunPoller(asks(mage)), run_ids):
             await asyncio.sleep(100)
             before = mage.count()
             await asyncio.sleep(100)
@@ -220,7 +237,7 @@ def test_a_run_of_which_mage_talks_nonsense_concerns_only_those_who_wait_for_it(
     mage.inject(odd, times=None, match=("GET", rf"/pipeline_runs/{run_ids[2]}$"))
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(100)
             for run_id in run_ids:
                 mage.finish(run_id)
@@ -229,14 +246,14 @@ def test_a_run_of_which_mage_talks_nonsense_concerns_only_those_who_wait_for_it(
     outcomes = virtual_time.run(scenario())
     [error] = [outcome for outcome in outcomes if isinstance(outcome, MageError)]
     assert error is outcomes[2]
-    assert f"Run {run_ids[2]} cannot be read" in str(error)
+    assert f"Cannot read run {run_ids[2]}" in str(error)
 
 
 def test_everybody_hears_of_an_outage_and_the_poller_backs_off(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(6)]
 
     async def scenario():
-        poller = RunPoller(lambda: connect(mage))
+        poller = RunPoller(asks(mage))
         heard = []
         async with poller.watch(Watcher(run_ids[0], 10.0)) as sightings, waiting(poller, run_ids[1:]):
             await asyncio.sleep(30)
@@ -266,7 +283,7 @@ def test_a_server_that_asks_for_patience_gets_it(mage, schedule):
     mage.inject(faults.http_error(503, retry_after=45), match=("GET", "/pipeline_runs"))
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), [run_id]):
+        async with waiting(RunPoller(asks(mage)), [run_id]):
             await asyncio.sleep(44)
             return mage.count("GET", "/pipeline_runs")
 
@@ -278,7 +295,7 @@ def test_the_last_watcher_ends_the_poller(mage, schedule):
     idle = []
 
     async def scenario():
-        poller = RunPoller(lambda: connect(mage), on_idle=lambda: idle.append(True))
+        poller = RunPoller(asks(mage), on_idle=lambda: idle.append(True))
         async with waiting(poller, run_ids):
             await asyncio.sleep(30)
             assert not idle
@@ -295,15 +312,16 @@ def test_one_connection_has_one_poller_for_as_long_as_somebody_waits(mage, sched
     conn_id = connect()
 
     async def scenario():
-        first = poller_module.poller_of(conn_id)
-        assert poller_module.poller_of(conn_id) is first
-        async with waiting(first, [run_id]):
-            assert poller_module.poller_of(conn_id) is first
-            assert poller_module.poller_of("another") is not first
-        assert poller_module.poller_of(conn_id) is not first
+        with threads_of(conn_id) as call:
+            first = _poller_of(conn_id, call)
+            assert _poller_of(conn_id, call) is first
+            async with waiting(first, [run_id]):
+                assert _poller_of(conn_id, call) is first
+                assert _poller_of("another", call) is not first
+            assert _poller_of(conn_id, call) is not first
 
-    virtual_time.run(scenario())
-    poller_module._pollers.clear()
+    asyncio.run(scenario())
+    _pollers.clear()
 
 
 def busy_with(request, *statuses):
@@ -346,7 +364,7 @@ def test_what_the_feed_does_not_show_is_found_by_reading_all_active_runs(mage, s
         mage.pipeline_run(schedule)
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(100)
             ended = asyncio.get_running_loop().time()
             UNSEEN[happens](mage, run_ids[number])
@@ -382,7 +400,7 @@ def test_every_watcher_learns_how_its_run_gets_on(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(400)]
 
     async def scenario():
-        async with listening(RunPoller(lambda: connect(mage)), run_ids) as heard:
+        async with listening(RunPoller(asks(mage)), run_ids) as heard:
             for _ in range(3):
                 for run_id in run_ids:
                     mage.advance(run_id)
@@ -399,15 +417,15 @@ def test_what_mage_says_of_one_standstill_is_not_asked_again_for_each(mage, sche
     schedule.status = "inactive"
 
     async def scenario():
-        poller = RunPoller(lambda: connect(mage))
+        poller = RunPoller(asks(mage))
         async with listening(poller, run_ids) as heard:
             await asyncio.sleep(100)
             runs = [sightings[-1] for sightings in heard.values()]
             await asyncio.gather(
-                *(poller.handle_stall(run, seconds=300, reaction="repair") for run in runs),
+                *(poller.act(HandleStall(run, RunRules(on_stall="repair"))) for run in runs),
             )
             with pytest.raises(StalledError, match=r"Its pipeline schedule 1 \('airflow'\) is inactive"):
-                await poller.handle_stall(runs[0], seconds=300, reaction="fail")
+                await poller.act(HandleStall(runs[0], RunRules(on_stall="fail")))
 
     virtual_time.run(scenario())
     assert mage.count("GET", "/status$") == 1
@@ -421,7 +439,7 @@ def test_a_thousand_cost_no_more_requests_than_a_few(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(1000)]
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids):
+        async with waiting(RunPoller(asks(mage)), run_ids):
             await asyncio.sleep(60)
             before, began = mage.count(), mage.count("GET", FEED)
             await asyncio.sleep(1000)
@@ -438,7 +456,7 @@ def test_an_outage_in_the_middle_of_many_ends_loses_none(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(3 * FEED_LENGTH)]
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids, gives_up=False) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids, gives_up=False) as tasks:
             await asyncio.sleep(60)
             ended = asyncio.get_running_loop().time()
             for run_id in run_ids:
@@ -454,7 +472,7 @@ def test_a_run_that_cannot_be_read_is_its_own_watchers_trouble_only(mage, schedu
     unreadable = faults.http_error(504)
 
     async def scenario():
-        async with waiting(RunPoller(lambda: connect(mage)), run_ids) as tasks:
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
             await asyncio.sleep(30)
             mage.inject(unreadable, times=None, match=("GET", rf"/pipeline_runs/{run_ids[2]}$"))
             mage.finish(run_ids[2])
@@ -482,7 +500,7 @@ def test_pages_and_runs_that_are_too_much_for_mage_hold_nobody_up(mage, schedule
 
     async def scenario():
         mage.inject(faults.Fault("too much", is_processed=True, change=choke), times=None)
-        poller = RunPoller(lambda: connect(mage))
+        poller = RunPoller(asks(mage))
         async with waiting(poller, run_ids, gives_up=False) as tasks:
             await asyncio.sleep(300)
             mage.finish(run_ids[-1])
@@ -497,7 +515,7 @@ def test_everybody_hears_that_mage_answers_again(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(300)]
 
     async def scenario():
-        async with listening(RunPoller(lambda: connect(mage)), run_ids) as heard:
+        async with listening(RunPoller(asks(mage)), run_ids) as heard:
             await asyncio.sleep(30)
             with mage.down():
                 await asyncio.sleep(30)
@@ -506,23 +524,7 @@ def test_everybody_hears_that_mage_answers_again(mage, schedule):
 
     for sightings in virtual_time.run(scenario()).values():
         lost_at = max(n for n, sighting in enumerate(sightings) if isinstance(sighting, MageError))
-        assert None in sightings[lost_at:]
-
-
-def test_an_outage_is_over_when_mage_answers_again(clock):
-    watch = RunWatch(1, WaitRules(max_unreachable=600), clock=clock)
-    lost = MageTransportError("no answer", temporary=True)
-    for _ in range(3):
-        watch.missed(lost)
-        clock.sleep(590)
-        watch.missed(lost)
-        watch.found_again()
-        clock.sleep(590)
-
-    watch.missed(lost)
-    clock.sleep(600)
-    with pytest.raises(MageTransportError, match="could not be reached since"):
-        watch.missed(lost)
+        assert any(isinstance(sighting, Reachable) for sighting in sightings[lost_at:])
 
 
 STEPS = st.sampled_from(["completed", "failed", "cancelled", "repaired", "deleted", "schedule deleted"])
@@ -553,7 +555,7 @@ def test_each_watcher_gets_its_one_right_event_from_a_feed_that_lies(histories, 
         mage.inject(faults.Fault("lie", is_processed=True, change=lie), times=None, match=("GET", FEED))
 
         async def scenario():
-            async with waiting(RunPoller(lambda: connect(mage)), [run.id for run in runs]) as tasks:
+            async with waiting(RunPoller(asks(mage)), [run.id for run in runs]) as tasks:
                 await asyncio.sleep(15)
                 for run, history in zip(runs, histories, strict=True):
                     for step in history:

@@ -179,7 +179,7 @@ def test_hook_can_be_used_after_the_test(mage, connect):
     hook = MageHook(connect(), retry_for=33)
     hook.test_connection()
 
-    assert hook.client.session.retry_for == 33
+    assert hook.client.retries.retry_for == 33
 
 
 def test_texts_hold_no_secret(mage, connect):

@@ -11,12 +11,8 @@ from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NewConnection
 from airflow_provider_mage.api.auth import Credentials
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageAPIError, MageAuthError, MageTransportError
-from airflow_provider_mage.api.transport import (
-    FIRST_PAUSE,
-    LONGEST_PAUSE,
-    call_with_retries,
-    translate_request_error,
-)
+from airflow_provider_mage.api.retries import FIRST_PAUSE, RetryPolicy, call_with_retries
+from airflow_provider_mage.api.transport import translate_request_error
 from fakes import faults
 
 OK = {"pipelines": []}
@@ -153,7 +149,7 @@ def test_pauses_double_with_jitter_up_to_a_limit(scripted, clock):
     with pytest.raises(MageTransportError):
         session.get("pipelines")
 
-    steps = [min(FIRST_PAUSE * 2**number, LONGEST_PAUSE) for number in range(len(clock.sleeps))]
+    steps = [min(FIRST_PAUSE * 2**number, RetryPolicy.longest_pause) for number in range(len(clock.sleeps))]
     assert len(steps) > 8
     for step, slept in zip(steps, clock.sleeps, strict=True):
         assert step <= slept <= step + FIRST_PAUSE
@@ -179,7 +175,7 @@ def test_server_that_asks_for_no_pause_is_not_hammered(scripted, clock):
 
 
 def test_pause_that_is_too_long_is_not_begun(scripted, clock):
-    session = scripted((503, b"", {"Retry-After": "61"}), OK, retry_for=60)
+    session = scripted((503, b"", {"Retry-After": "59"}), OK, retry_for=58)
 
     with pytest.raises(MageTransportError):
         session.get("pipelines")
@@ -195,7 +191,7 @@ def test_retries_end_in_time(scripted, clock, retry_for):
     with pytest.raises(MageTransportError):
         session.get("pipelines")
 
-    assert retry_for - LONGEST_PAUSE - FIRST_PAUSE <= clock.now - started <= retry_for
+    assert retry_for - RetryPolicy.longest_pause - FIRST_PAUSE <= clock.now - started <= retry_for
 
 
 def test_attempts_that_take_long_count_too(scripted, clock):
@@ -236,13 +232,13 @@ def test_no_attempt_begins_too_late_and_no_pause_is_too_short(retry_for, asked, 
         raise MageTransportError("no", temporary=True, retry_after=asked[(len(begun) - 1) % len(asked)])
 
     with pytest.raises(MageTransportError):
-        call_with_retries(fail, is_repeatable=True, retry_for=retry_for, clock=OwnClock)
+        call_with_retries(fail, RetryPolicy(retry_for), is_repeatable=True, clock=OwnClock)
 
     assert begun[0] == 0.0
     assert max(begun) <= retry_for
     for number, slept in enumerate(sleeps):
         wanted = asked[number % len(asked)] or 0.0
-        assert max(FIRST_PAUSE, wanted) <= slept <= max(LONGEST_PAUSE + FIRST_PAUSE, wanted)
+        assert max(FIRST_PAUSE, wanted) <= slept <= max(RetryPolicy.longest_pause + FIRST_PAUSE, wanted)
 
 
 def test_retry_is_announced_without_the_query(scripted, caplog):
@@ -302,5 +298,5 @@ def test_interrupt_is_not_retried(clock):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        call_with_retries(interrupted, is_repeatable=True, retry_for=60, clock=clock)
+        call_with_retries(interrupted, RetryPolicy(60), is_repeatable=True, clock=clock)
     assert calls == [1]

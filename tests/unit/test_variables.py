@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mage._runs.identity import TaskAttempt
+from airflow_provider_mage._runs.identity import RunIdentity
 from airflow_provider_mage._runs.variables import check_variables, run_variables
 
 START = datetime(2026, 3, 1, tzinfo=timezone.utc)
 END = START + timedelta(days=1)
-ATTEMPT = TaskAttempt("d", "r", "t", -1, 1, 0)
+IDENTITY = RunIdentity("key", "nonce", 1)
 
 
 @pytest.mark.parametrize(
@@ -94,28 +94,26 @@ def test_whatever_json_can_hold_is_accepted_as_it_is(variables):
 def test_authors_own_dictionary_is_left_alone():
     author = {"a": 1}
 
-    assert "airflow" in run_variables(author, ATTEMPT)
+    assert "airflow" in run_variables(author, IDENTITY)
     assert author == {"a": 1}
 
 
 def test_every_run_says_which_task_it_stands_for():
-    attempt = TaskAttempt("my_dag", "manual__1", "my_task", 3, 2, 0, logical_date=START)
+    identity = RunIdentity("the key", "the nonce", 2, task={"dag_id": "my_dag", "map_index": 3})
 
-    assert run_variables(None, attempt) == {
+    assert run_variables(None, identity) == {
         "airflow": {
             "dag_id": "my_dag",
-            "run_id": "manual__1",
-            "task_id": "my_task",
             "map_index": 3,
             "try_number": 2,
-            "logical_date": "2026-03-01T00:00:00+00:00",
-            "run_key": attempt.run_key,
+            "run_key": "the key",
+            "nonce": "the nonce",
         }
     }
 
 
 def test_data_interval_goes_along():
-    variables = run_variables({}, ATTEMPT, interval_start=START, interval_end=END)
+    variables = run_variables({}, IDENTITY, interval_start=START, interval_end=END)
 
     assert variables["interval_start_datetime"] == "2026-03-01T00:00:00+00:00"
     assert variables["interval_end_datetime"] == "2026-03-02T00:00:00+00:00"
@@ -124,7 +122,7 @@ def test_data_interval_goes_along():
 def test_data_interval_of_the_author_comes_first():
     author = {"interval_start_datetime": "2020-01-01"}
 
-    variables = run_variables(author, ATTEMPT, interval_start=START, interval_end=END)
+    variables = run_variables(author, IDENTITY, interval_start=START, interval_end=END)
 
     assert variables["interval_start_datetime"] == "2020-01-01"
     assert variables["interval_end_datetime"] == "2026-03-02T00:00:00+00:00"

@@ -6,6 +6,8 @@ from airflow_provider_mage._clusters.handle import ClusterHandle
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.cloud import MageCloudClient
 from airflow_provider_mage.api.session import MageSession
+from airflow_provider_mage.operators.cluster import MageUpdateClusterEnvVarsOperator
+from airflow_provider_mage.sensors.cluster import MageClusterSensor
 from fakes.mage_cloud import FakeMageCloud
 from fakes.scheduler import TaskInstance
 
@@ -48,12 +50,13 @@ def connect_cloud(cloud, connect):
 
 @pytest.fixture
 def task(connect_cloud):
-    """Make a task instance of one of our operators, on cluster c1 unless told otherwise."""
+    """Make a task instance of one of our operators or sensors, on cluster c1 unless told otherwise."""
     conn_id = connect_cloud()
 
     def make(operator_class, **arguments):
         # The longest wait matters where something is wrong, not where a machine stands still for seconds.
-        quick = {} if "EnvVars" in operator_class.__name__ else {"poll_interval": 0.05, "timeout": 120}
+        pause = "poke_interval" if operator_class is MageClusterSensor else "poll_interval"
+        quick = {} if operator_class is MageUpdateClusterEnvVarsOperator else {pause: 0.05, "timeout": 120}
         defaults = {"task_id": "t", "cluster_id": "c1", "mage_cloud_conn_id": conn_id, **quick}
         return TaskInstance(lambda: operator_class(**{**defaults, **arguments}))
 

@@ -1,18 +1,22 @@
 """DAG runs that share a cluster do not pull it from under each other."""
 
+import heapq
+import itertools
 import json
+import random
 import threading
-import time
 
 import pytest
 
-from airflow_provider_mage._clusters import lease as lease_module
-from airflow_provider_mage._clusters.lease import HOLDING, STOPPING, Holder, Leases, VariableStore
+from airflow_provider_mage._clusters.handle import ClusterHandle
+from airflow_provider_mage._clusters.lease import HOLDING, Holder, Leases
+from airflow_provider_mage.api.cloud import MageCloudClient
+from airflow_provider_mage.api.session import MageSession
 
 A, B = Holder("dag_a", "run 1", "start_cluster"), Holder("dag_b", "run 1", "start_cluster")
 
 
-class Book:
+class Store:
     """A store that two workers may write to at any time."""
 
     def __init__(self):
@@ -21,13 +25,25 @@ class Book:
     def read(self):
         return json.loads(self.text)
 
-    def write(self, book):
-        self.text = json.dumps(book)
+    def write(self, leases):
+        self.text = json.dumps(leases)
 
 
 @pytest.fixture
-def book():
-    return Book()
+def store():
+    return Store()
+
+
+@pytest.fixture
+def lessor(clock):
+    """Make the leases of cluster c1 as a worker of some host sees them."""
+
+    def make(store, is_active, clock=clock, host="a"):
+        session = MageSession(f"http://{host}.test", clock=clock)
+        handle = ClusterHandle(MageCloudClient(session), "team-1", "c1")
+        return Leases(handle, store, is_active=is_active)
+
+    return make
 
 
 @pytest.fixture
@@ -37,18 +53,18 @@ def active():
 
 
 @pytest.fixture
-def leases(book, active, clock):
-    return Leases(book, "c1", is_active=lambda *run: run in active, clock=clock)
+def leases(store, active, lessor):
+    return lessor(store, lambda *run: run in active)
 
 
-def test_last_one_stops_the_cluster(leases, book):
+def test_last_one_stops_the_cluster(leases, store):
     leases.acquire(A)
     leases.acquire(B)
 
     assert leases.announce_stop(A) is False
     assert leases.announce_stop(B) is True
     leases.release(B)
-    assert book.read() == {}
+    assert store.read() == {}
 
 
 def test_whoever_has_no_lease_stops_nothing(leases):
@@ -62,48 +78,48 @@ def test_retry_of_a_stop_goes_on_with_it(leases):
     assert leases.announce_stop(A) is True
 
 
-def test_cleared_task_takes_its_lease_again(leases, book):
+def test_cleared_task_takes_its_lease_again(leases, store):
     leases.acquire(A)
     leases.announce_stop(A)
     leases.acquire(A)
 
-    assert book.read() == {A.key: {"state": HOLDING}}
+    assert store.read() == {A.key: {"state": HOLDING}}
 
 
-def test_lease_of_a_run_that_is_over_is_void(leases, book, active, caplog):
+def test_lease_of_a_run_that_is_over_is_void(leases, store, active, caplog):
     leases.acquire(A)
     leases.acquire(B)
     active.clear()
 
     assert leases.announce_stop(B) is True
-    assert list(book.read()) == [B.key]
+    assert list(store.read()) == [B.key]
     assert "void" in caplog.text
 
 
-def test_lease_counts_if_nobody_knows_how_its_run_is(book, clock):
+def test_lease_counts_if_nobody_knows_how_its_run_is(store, lessor):
     def nobody_knows(*run):
         raise RuntimeError("no database")
 
-    leases = Leases(book, "c1", is_active=nobody_knows, clock=clock)
+    leases = lessor(store, nobody_knows)
     leases.acquire(A)
     leases.acquire(B)
 
     assert leases.announce_stop(B) is False
 
 
-def test_newcomer_waits_until_the_cluster_is_down(leases, book, clock):
+def test_newcomer_waits_until_the_cluster_is_down(leases, store, clock):
     leases.acquire(A)
     assert leases.announce_stop(A) is True
 
     def sleep(seconds):
         clock.now += seconds
-        if clock.now > 1_000_020:
-            leases.release(A)
+        if clock.now > 1_000_020 and A.key in store.read():
+            store.write({B.key: store.read()[B.key]})
 
     clock.sleep = sleep
     leases.acquire(B)
 
-    assert book.read() == {B.key: {"state": HOLDING}}
+    assert store.read() == {B.key: {"state": HOLDING}}
     assert clock.now > 1_000_020
 
 
@@ -115,15 +131,15 @@ def test_newcomer_gives_up_in_time(leases, clock):
         leases.acquire(B, deadline=clock.now + 30)
 
 
-def test_newcomer_who_comes_before_the_last_look_is_seen(leases, book, clock):
+def test_newcomer_who_comes_before_the_last_look_is_seen(leases, store, clock):
     leases.acquire(A)
-    clock.sleep = lambda seconds: book.write({**book.read(), B.key: {"state": HOLDING}})
+    clock.sleep = lambda seconds: store.write({**store.read(), B.key: {"state": HOLDING}})
 
     assert leases.announce_stop(A) is False
-    assert book.read() == {B.key: {"state": HOLDING}}
+    assert store.read() == {B.key: {"state": HOLDING}}
 
 
-def test_two_that_are_done_at_once_do_not_leave_it_to_each_other(leases, book, clock):
+def test_two_that_are_done_at_once_do_not_leave_it_to_each_other(leases, store, clock):
     leases.acquire(A)
     leases.acquire(B)
     other = []
@@ -137,18 +153,18 @@ def test_two_that_are_done_at_once_do_not_leave_it_to_each_other(leases, book, c
     assert other == [True]
 
 
-def test_stopping_run_that_died_holds_nobody_up(leases, book, active):
+def test_stopping_run_that_died_holds_nobody_up(leases, store, active):
     leases.acquire(A)
     leases.announce_stop(A)
     active.discard(("dag_a", "run 1"))
 
     leases.acquire(B)
 
-    assert book.read() == {B.key: {"state": HOLDING}}
+    assert store.read() == {B.key: {"state": HOLDING}}
 
 
-def test_lost_write_is_written_again(book, clock):
-    class Lossy(Book):
+def test_lost_write_is_written_again(lessor):
+    class Lossy(Store):
         losses = 3
 
         def write(self, content):
@@ -158,60 +174,87 @@ def test_lost_write_is_written_again(book, clock):
                 super().write(content)
 
     store = Lossy()
-    Leases(store, "c1", is_active=lambda *run: True, clock=clock).acquire(A)
+    lessor(store, lambda *run: True).acquire(A)
 
     assert store.read() == {A.key: {"state": HOLDING}}
 
 
-def test_cluster_is_up_whenever_somebody_holds_it(monkeypatch):
-    """Many runs come and go on two hosts, which take no turns with each other."""
-    monkeypatch.setattr(lease_module, "SETTLING", 0.2)
-    monkeypatch.setattr(lease_module, "FIRST_LOOK", 0.01)
-    monkeypatch.setattr(lease_module, "LONGEST_LOOK", 0.02)
-    store, is_up, wrongs = Book(), threading.Event(), []
-    starts = []
+class SharedTime:
+    """Time that passes when all of some threads sleep; one of them runs at a time, the others stand still."""
+
+    def __init__(self, threads):
+        self.now = 1_000_000.0
+        self._awake = threads
+        self._sleepers = []
+        self._order = itertools.count()
+        self._woken = None
+        self._condition = threading.Condition()
+
+    def time(self):
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, seconds):
+        with self._condition:
+            me = (self.now + seconds, next(self._order))
+            heapq.heappush(self._sleepers, me)
+            self.leave()
+            self._condition.wait_for(lambda: self._woken == me)
+
+    def leave(self):
+        with self._condition:
+            self._awake -= 1
+            if not self._awake and self._sleepers:
+                self._awake, self._woken = 1, heapq.heappop(self._sleepers)
+                self.now = self._woken[0]
+                self._condition.notify_all()
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_cluster_is_up_whenever_somebody_holds_it(lessor, seed):
+    """Many runs come and go on hosts of their own, which take no turns with each other."""
+    count, chance = 6, random.Random(seed)  # noqa: S311  no secret
+    clock, is_up, wrongs = SharedTime(count), threading.Event(), []
+
+    class Slow(Store):
+        """In between, others read and write."""
+
+        def read(self):
+            clock.sleep(chance.uniform(0, 0.05))
+            return super().read()
+
+        def write(self, leases):
+            clock.sleep(chance.uniform(0, 0.05))
+            super().write(leases)
+
+    store = Slow()
 
     def live(number):
-        leases = Leases(store, f"host {number % 2}", is_active=lambda *run: True)
+        leases = lessor(store, lambda *run: True, clock=clock, host=f"host-{number}")
         holder = Holder("dag", f"run {number}", "start")
+        chance = random.Random(f"{seed} {number}")  # noqa: S311
         for _ in range(5):
-            time.sleep(0.017 * (number + 1))
+            clock.sleep(chance.uniform(0, 5))
             leases.acquire(holder)
-            if not is_up.is_set():
-                starts.append(number)
-                is_up.set()
+            is_up.set()
             for _ in range(5):
-                time.sleep(0.01)
+                clock.sleep(chance.uniform(0, 1))
                 if not is_up.is_set():
                     wrongs.append(number)
             if leases.announce_stop(holder):
+                clock.sleep(chance.uniform(0, 3))
                 is_up.clear()
-                time.sleep(0.02)
+                clock.sleep(chance.uniform(0, 3))
                 leases.release(holder)
+        clock.leave()
 
-    threads = [threading.Thread(target=live, args=(number,)) for number in range(6)]
+    threads = [threading.Thread(target=live, args=(number,), daemon=True) for number in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
 
     assert wrongs == []
-    assert store.read() == {}
+    assert store.text == "{}"
     assert not is_up.is_set()
-
-
-def test_leases_are_kept_in_a_variable_that_says_whose_it_is(handle, monkeypatch):
-    variables = {}
-    monkeypatch.setattr(lease_module, "read_variable", variables.get)
-    monkeypatch.setattr(
-        lease_module, "write_variable", lambda key, text, description: variables.update({key: text})
-    )
-    store = VariableStore(handle)
-
-    store.write({A.key: {"state": STOPPING}})
-
-    [key] = variables
-    assert key.startswith("mage_cluster_leases_team-1_c1_")
-    assert store.read() == {A.key: {"state": STOPPING}}
-    store.write({})
-    assert variables == {key: None}

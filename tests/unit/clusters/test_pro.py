@@ -158,7 +158,7 @@ def test_deployment_that_can_never_be_read_counts_as_accepted(pro, run, reads):
 def test_deployment_of_unknown_fate_is_not_repeated(pro, run):
     pro.inject(CLOSE_AFTER, match=("POST", "deployments"))
 
-    with pytest.raises(MageError, match="Nobody knows whether Mage deploys commit abc123"):
+    with pytest.raises(MageError, match="It is unknown whether Mage deploys commit abc123"):
         run(MageDeployOperator, **COMMIT)
     assert len(pro.deployments) == 1
 
@@ -229,25 +229,35 @@ def test_schedule_is_switched_once(pro, run, by_name):
     assert pro.count("PUT") == 2
 
 
+def test_oldest_of_several_schedules_of_one_name_is_switched_and_the_log_says_so(pro, run, caplog):
+    """As it is for a run that is started by the schedule's name."""
+    oldest, younger = (pro.pipeline_schedule("daily_orders", "twice", status="active") for _ in range(2))
+
+    with caplog.at_level("INFO"):
+        switched = run(
+            MagePipelineScheduleOperator,
+            status="inactive",
+            pipeline_uuid="daily_orders",
+            pipeline_schedule_name="twice",
+        )
+
+    assert switched == oldest.id
+    assert (oldest.status, younger.status) == ("inactive", "active")
+    assert f"has 2 schedules named 'twice': using the oldest, {oldest.id}." in caplog.text
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"status": "bogus", "pipeline_schedule_id": 1}, "active or inactive"),
         ({"status": "active"}, "pipeline_schedule_id"),
         (
-            {"status": "active", "pipeline_uuid": "daily_orders", "pipeline_schedule_name": "twice"},
-            "has 2 schedules named 'twice'",
-        ),
-        (
             {"status": "active", "pipeline_uuid": "daily_orders", "pipeline_schedule_name": "nobody"},
-            "has 0 schedules",
+            "has no schedule named 'nobody'",
         ),
     ],
 )
 def test_schedule_that_cannot_be_meant_is_left_alone(pro, run, arguments, message):
-    for _ in range(2):
-        pro.pipeline_schedule("daily_orders", "twice")
-
     with pytest.raises(ValueError, match=message):
         run(MagePipelineScheduleOperator, **arguments)
     assert pro.count("PUT") == 0

@@ -1,46 +1,21 @@
-"""The sensor, in every mode, and the poller that its triggers share."""
+"""The sensor, in every mode."""
 
-import asyncio
 import threading
-import time
+from functools import partial
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
 
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.sensors.cluster import MageClusterSensor
-from airflow_provider_mage.triggers import cluster_poller
-from airflow_provider_mage.triggers.cluster import MageClusterTrigger
 from fakes.faults import http_error
-from fakes.scheduler import first_event
 
 BOTH = pytest.mark.parametrize("deferrable", [False, True], ids=["poke", "deferrable"])
 
 
 @pytest.fixture
 def sensor(task):
-    """Make a task instance of the sensor."""
-
-    def make(**arguments):
-        # The longest wait matters where something is wrong, not where a machine stands still for seconds.
-        quick = {"poke_interval": 0.05, "timeout": 120}
-        arguments = {"poll_interval": None, **quick, **arguments}
-        return task(MageClusterSensor, **{k: v for k, v in arguments.items() if v is not None})
-
-    return make
-
-
-@pytest.fixture
-def task(connect_cloud):
-    from fakes.scheduler import TaskInstance
-
-    conn_id = connect_cloud()
-
-    def make(operator_class, **arguments):
-        defaults = {"task_id": "t", "cluster_id": "c1", "mage_cloud_conn_id": conn_id}
-        return TaskInstance(lambda: operator_class(**{**defaults, **arguments}))
-
-    return make
+    return partial(task, MageClusterSensor)
 
 
 @BOTH
@@ -117,50 +92,13 @@ def test_active_cluster_has_to_answer_too_if_its_connection_is_given(
     assert mage.count("GET", "/api/status") == 3
 
 
-def wait_for_many(cloud, conn_id, count):
-    for number in range(count):
-        cloud.cluster(f"m{number}", delay=1.0)
-    triggers = [
-        MageClusterTrigger(conn_id, "team-1", f"m{number}", "Active", 0.5, deadline=time.time() + 30)
-        for number in range(count)
-    ]
+def test_log_says_once_that_mage_cloud_is_out_of_reach_and_once_that_it_is_back(cloud, sensor, caplog):
+    cluster = cloud.cluster("c1")
+    cloud.inject(http_error(503), times=4, match=("GET", "clusters"))
+    threading.Timer(0.3, lambda: cluster.order("Active", 0)).start()
 
-    async def wait():
-        waiting = [asyncio.ensure_future(first_event(trigger)) for trigger in triggers]
-        await asyncio.sleep(0.5)
-        for number in range(count):
-            cloud.cloud.teams["team-1"][f"m{number}"].order("Active", cloud.cloud.clock())
-        return await asyncio.gather(*waiting)
+    with caplog.at_level("INFO"):
+        sensor().run()
 
-    return asyncio.run(wait())
-
-
-def test_many_clusters_of_a_team_cost_one_request_a_round(cloud, connect_cloud):
-    events = wait_for_many(cloud, connect_cloud(), 50)
-
-    assert [event["error"] for event in events] == [None] * 50
-    assert cloud.count("GET", "/clusters$") <= 8
-    assert cloud.count("GET", "/clusters/") <= 4
-    assert cluster_poller._pollers == {}
-
-
-def test_clusters_are_read_one_by_one_where_they_cannot_be_listed(cloud, connect_cloud):
-    cloud.cloud.can_list = False
-
-    events = wait_for_many(cloud, connect_cloud(), 5)
-
-    assert [event["error"] for event in events] == [None] * 5
-    assert cloud.count("GET", "/clusters$") == 1
-
-
-def test_one_missing_cluster_is_its_own_waiters_trouble(cloud, connect_cloud):
-    cloud.cluster("c1", status="Active")
-    conn_id = connect_cloud()
-    triggers = [MageClusterTrigger(conn_id, "team-1", name, "Active", 0.5) for name in ("c1", "nobody")]
-
-    async def wait():
-        return await asyncio.gather(*(first_event(trigger) for trigger in triggers))
-
-    there, missing = asyncio.run(wait())
-    assert there["error"] is None
-    assert missing["error"] == "MageNotFoundError"
+    assert caplog.text.count("Cannot reach Mage Cloud; the state of cluster c1 is unknown. Retrying.") == 1
+    assert caplog.text.count("Mage Cloud can be reached again.") == 1

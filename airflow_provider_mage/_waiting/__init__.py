@@ -1,0 +1,1 @@
+"""What every wait goes by, for runs and clusters, in workers and triggerers."""

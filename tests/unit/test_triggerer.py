@@ -1,0 +1,140 @@
+"""Triggers share a process with those of others: what goes wrong with one server concerns nobody else."""
+
+import asyncio
+import threading
+from contextlib import ExitStack
+from types import SimpleNamespace
+
+import pytest
+
+from airflow_provider_mage import _compat
+from airflow_provider_mage._runs.identity import Claim, RunIdentity
+from airflow_provider_mage.triggers import threads
+from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
+from fakes import faults
+from fakes.mage import FakeMage
+from fakes.scheduler import first_event
+
+HUNG = 12
+A_TASK = SimpleNamespace(dag_id="d", run_id="r", task_id="t", map_index=-1, try_number=1, task=None)
+A_LONG_TIME = 600
+
+
+def waiting_run(mage):
+    mage.example_pipelines()
+    return mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+
+
+def test_servers_that_accept_and_never_answer_hold_up_nobody_else(mage, connect):
+    """Neither the end of another server's run, nor a look-up of a name, for which the loop needs a thread."""
+    with ExitStack() as stack:
+        hung = [stack.enter_context(FakeMage(polls_to_finish=None)) for _ in range(HUNG)]
+        triggers = []
+        for server in hung:
+            run = waiting_run(server)
+            server.inject(faults.late_answer(A_LONG_TIME), times=None)
+            conn_id = connect(
+                host=server.url, login=server.email, password=server.password, extra='{"timeout": 600}'
+            )
+            triggers.append(MagePipelineRunTrigger(conn_id, run.id, 1.0))
+        run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+        healthy = MagePipelineRunTrigger(connect(), run.id, 1.0)
+
+        async def scenario():
+            waits = [asyncio.create_task(first_event(trigger)) for trigger in triggers]
+            end = asyncio.create_task(first_event(healthy))
+            while not all(server.count() for server in hung):  # noqa: ASYNC110  they are other threads
+                await asyncio.sleep(0.01)
+            await asyncio.get_running_loop().getaddrinfo("localhost", 80)
+            mage.finish(run.id)
+            event = await end
+            are_still_hung = not any(wait.done() for wait in waits)
+            for wait in waits:
+                wait.cancel()
+            await asyncio.gather(*waits, return_exceptions=True)
+            stack.close()  # lets the threads end
+            return event, are_still_hung
+
+        event, are_still_hung = asyncio.run(scenario())
+    assert event == {"pipeline_run_id": run.id, "status": "completed"}
+    assert are_still_hung
+    assert not threads._in_use
+
+
+def test_threads_of_a_connection_are_few_and_go_with_the_last_who_needs_them():
+    names, started = set(), threading.Barrier(threads.THREADS + 1)
+
+    def note():
+        names.add(threading.current_thread().name)
+        started.wait(60)
+
+    async def scenario():
+        with threads.threads_of("some_conn") as call, threads.threads_of("some_conn") as same:
+            calls = [asyncio.create_task(one(note)) for one in (call, same) * (threads.THREADS // 2)]
+            await asyncio.to_thread(started.wait, 60)
+            await asyncio.gather(*calls)
+
+    asyncio.run(scenario())
+    assert len(names) == threads.THREADS
+    assert all(name.startswith("mage some_conn") for name in names)
+    assert not threads._in_use
+
+
+@pytest.fixture
+def state(monkeypatch):
+    """What Airflow says of the task: whether it is deferred."""
+    state = SimpleNamespace(is_deferred=True, asked=[])
+
+    def answer(task_instance, xcom):
+        state.asked.append(xcom)
+        if isinstance(state.is_deferred, Exception):
+            raise state.is_deferred
+        return state.is_deferred
+
+    monkeypatch.setattr(_compat, "_is_deferred", answer)
+    return state
+
+
+@pytest.mark.parametrize(
+    ("is_deferred", "status"), [(False, "cancelled"), (True, "initial"), (OSError("no answer"), "initial")]
+)
+def test_run_is_cancelled_only_if_its_task_is_no_longer_deferred(mage, connect, state, is_deferred, status):
+    """A triggerer that was late and has lost its triggers to another one is told to kill them, too."""
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    trigger = MagePipelineRunTrigger(connect(), run.id)
+    trigger.task_instance = A_TASK
+    state.is_deferred = is_deferred
+
+    asyncio.run(trigger.on_kill())
+
+    assert mage.pipeline_runs[run.id].status == status
+    assert state.asked == [{"pipeline_run_id": run.id}]
+
+
+def test_nobody_waits_in_a_dag_run_that_was_deleted(monkeypatch):
+    runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
+    monkeypatch.setattr(runner.RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: {}))
+
+    assert not _compat._is_deferred(A_TASK, {})
+
+
+def test_run_of_another_task_under_the_same_id_is_not_cancelled(mage, connect, state):
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"), airflow={"run_key": "another"})
+    claim = Claim(RunIdentity("key", "nonce", 1)).to_dict()
+    trigger = MagePipelineRunTrigger(connect(), run.id, claim=claim)
+    trigger.task_instance = A_TASK
+    state.is_deferred = False
+
+    asyncio.run(trigger.on_kill())
+
+    assert mage.pipeline_runs[run.id].status == "initial"
+
+
+def test_trigger_that_another_version_has_stored_waits_on(mage, connect):
+    """Version 0.1.0 had other options; a later one may have more."""
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    mage.finish(run.id)
+    trigger = MagePipelineRunTrigger(connect(), run.id, 5.0, of_another=1, stall_timeout=7.0)
+
+    assert trigger.rules.stall_timeout == 7.0
+    assert asyncio.run(first_event(trigger)) == {"pipeline_run_id": run.id, "status": "completed"}
