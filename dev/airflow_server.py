@@ -52,6 +52,7 @@ PREPARED_DATA = Path(sys.prefix) / "prepared-database"
 """What a PostgreSQL starts from in which this environment's Airflow has made its tables."""
 
 DATABASE = "airflow"
+LOG_SERVER_PORTS = ("AIRFLOW__LOGGING__TRIGGER_LOG_SERVER_PORT", "AIRFLOW__LOGGING__WORKER_LOG_SERVER_PORT")
 START_SECONDS = 600
 WAIT_SECONDS = 600
 """How long to wait by default: it matters only where something is wrong, and not where a machine is slow."""
@@ -177,13 +178,17 @@ class AirflowServer(Server):
 
     def start_component(self, component: str) -> None:
         """
-        Start one of `COMPONENTS`.
+        Start one of `COMPONENTS`, or one more of its kind.
 
-        :param component: its name, an ``airflow`` subcommand
+        :param component: its name, an ``airflow`` subcommand; "triggerer 2" is one more triggerer
         """
+        env = self._env
+        if component not in COMPONENTS:
+            ports = zip(LOG_SERVER_PORTS, free_ports(len(LOG_SERVER_PORTS)), strict=True)
+            env = {**env, **{name: str(port) for name, port in ports}}
         self._processes[component] = GuardedProcess(
-            [str(self._bin / "airflow"), component],
-            env=self._env,
+            [str(self._bin / "airflow"), component.partition(" ")[0]],
+            env=env,
             cwd=self.directory,
             log_path=self.component_log(component),
             remove=[self.directory],
@@ -200,6 +205,15 @@ class AirflowServer(Server):
         process = self._processes.pop(component)  # whoever waits meanwhile does not take it for dead
         (process.kill if kill else process.stop)()
         self.start_component(component)
+
+    def component_processes(self, component: str) -> list[psutil.Process]:
+        """
+        All processes of a component.
+
+        :param component: its name, as it was started
+        :return: the processes
+        """
+        return self._processes[component].processes()
 
     def component_log(self, component: str) -> Path:
         """
@@ -311,6 +325,40 @@ class AirflowServer(Server):
         body = {"connection_id": connection_id, "conn_type": conn_type, **fields, **extra}
         self.request("POST", "/connections", body, creates=True)
 
+    def change_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
+        """
+        Correct a connection, as a person does in the UI.
+
+        :param connection_id: its id
+        :param conn_type: its type
+        :param fields: what is changed: ``host``, ``port``, ``login``, ``password``, ``schema``
+        """
+        mask = "&".join(f"update_mask={name}" for name in fields)
+        body = {"connection_id": connection_id, "conn_type": conn_type, **fields}
+        self.request("PATCH", f"/connections/{connection_id}?{mask}", body)
+
+    def parse_again(self, dag_id: str) -> None:
+        """
+        Have the file of a DAG parsed, which nobody looks at again otherwise.
+
+        :param dag_id: the DAG
+        """
+        token = self.request("GET", f"/dags/{dag_id}")["file_token"]
+        self.request("PUT", f"/parseDagFile/{token}")
+
+    def serialized_dag(self, dag_id: str) -> str:
+        """
+        What the scheduler knows of a DAG.
+
+        :param dag_id: the DAG
+        :return: JSON
+        """
+        newest = text(
+            "SELECT data FROM serialized_dag WHERE dag_id = :dag_id ORDER BY last_updated DESC LIMIT 1"
+        )
+        with self.database.connect() as connection:
+            return json.dumps(connection.execute(newest, {"dag_id": dag_id}).scalar())
+
     def trigger_dag(
         self, dag_id: str, conf: Mapping[str, Any] | None = None, run_id: str | None = None
     ) -> str:
@@ -322,8 +370,7 @@ class AirflowServer(Server):
         :param run_id: its id; default: a new one
         :return: its id
         """
-        blame_at = time.monotonic() + IMPORT_SECONDS
-        self._wait(lambda: self._has_dag(dag_id, blame_at), f"DAG {dag_id}", START_SECONDS)
+        self.wait_for_dag(dag_id)
         run_id = run_id or f"manual__{secrets.token_hex(6)}"
         body: dict[str, Any] = {"conf": dict(conf or {}), "dag_run_id": run_id}
         if AIRFLOW_3:
@@ -350,6 +397,34 @@ class AirflowServer(Server):
             return str(self._wait(final_state, f"end of {run_id} of {dag_id}", timeout))
         except TimeoutError as error:
             raise TimeoutError(f"{error}: {self.task_states(dag_id, run_id)}") from error
+
+    def wait_for_dag(self, dag_id: str) -> None:
+        """
+        Wait until a DAG has been parsed.
+
+        :param dag_id: the DAG
+        """
+        blame_at = time.monotonic() + IMPORT_SECONDS
+        self._wait(lambda: self._has_dag(dag_id, blame_at), f"DAG {dag_id}", START_SECONDS)
+
+    def mark_dag_run(self, dag_id: str, run_id: str, state: str) -> None:
+        """
+        Mark a DAG run, as a person does in the UI.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param state: "failed" or "success"
+        """
+        self.request("PATCH", f"/dags/{dag_id}/dagRuns/{run_id}", {"state": state})
+
+    def delete_dag_run(self, dag_id: str, run_id: str) -> None:
+        """
+        Delete a DAG run.
+
+        :param dag_id: the DAG
+        :param run_id: the run, which is over
+        """
+        self.request("DELETE", f"/dags/{dag_id}/dagRuns/{run_id}")
 
     def wait_task(
         self, dag_id: str, run_id: str, task_id: str, *states: str, timeout: float = WAIT_SECONDS

@@ -121,16 +121,21 @@ class PostgreSQL(Server):
             self._process.kill()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def create_database(self, name: str) -> str:
+    def create_database(self, name: str, *, template: str = "template1") -> str:
         """
-        Create an empty database.
+        Create a database.
 
         :param name: its name
+        :param template: the database that it is a copy of, which nobody may be connected to; default: it is
+            empty
         :return: its URL, as SQLAlchemy takes it
         """
+        create = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(
+            sql.Identifier(name), sql.Identifier(template)
+        )
         with closing(self._connect()) as connection:
             connection.autocommit = True  # PostgreSQL creates no database within a transaction
-            connection.cursor().execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
+            connection.cursor().execute(create)
         return self.url(name)
 
     def url(self, name: str) -> str:

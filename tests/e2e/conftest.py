@@ -24,6 +24,7 @@ HERE = Path(__file__).resolve().parent
 DAG_DIRS = [EXAMPLE_DAGS, HERE / "dags"]
 LIFECYCLE_DAGS = HERE / "lifecycle_dags"
 CLUSTER_DAGS = HERE / "cluster_dags"
+SECOND_DATABASE = "second_airflow"
 TEST_PROJECT = HERE.parent / "mage_project"
 
 
@@ -38,9 +39,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[PostgreSQL]:
-    """One server, with a database for Airflow and one for Mage."""
+    """One server, with a database for each Airflow and one for Mage."""
     with PostgreSQL(PREPARED_DATA) as server:
         server_logs.watch("PostgreSQL", server.log_path)
+        server.create_database(SECOND_DATABASE, template=DATABASE)
         yield server
 
 

@@ -6,9 +6,9 @@ import time
 from functools import partial
 
 import pytest
+from e2e.scenes import TASK, Scene
 
-from airflow_server import WAIT_SECONDS
-from isolation import wait_until
+from airflow_server import AIRFLOW_3
 from side_by_side import SideBySide
 
 SCENES = {
@@ -24,80 +24,18 @@ SCENES = {
 }
 
 
-class Scene:
-    """One DAG run with one task, and the Mage runs that it has started, which end when they are released."""
-
-    def __init__(self, airflow, mage, name, releases):
-        self.airflow, self.mage = airflow, mage
-        self.dag_id = SCENES[name]
-        self.run_id = name.replace(" ", "_").replace(",", "")
-        self.release_file = releases / self.run_id
-        airflow.trigger_dag(self.dag_id, conf={"release": str(self.release_file)}, run_id=self.run_id)
-
-    @property
-    def mage_runs(self):
-        """Its Mage runs, the oldest first."""
-        mine = [
-            run
-            for run in self.mage.runs("sleeper")
-            if run["variables"].get("airflow", {}).get("run_id") == self.run_id
-        ]
-        return sorted(mine, key=lambda run: run["id"])
-
-    @property
-    def statuses(self):
-        return [run["status"] for run in self.mage_runs]
-
-    def wait_for_mage_runs(self, count):
-        self.wait_until(
-            lambda: len(runs := self.mage_runs) == count and runs[-1]["status"] != "initial",
-            f"Mage run {count} of {self.run_id}",
-        )
-
-    def wait_for_task(self, *states):
-        return self.airflow.wait_task(self.dag_id, self.run_id, "sleep", *states)
-
-    def wait_for_statuses(self, *statuses):
-        self.wait_until(
-            lambda: self.statuses == list(statuses),
-            f"{statuses} in {self.run_id}, which had {self.statuses} before",
-        )
-
-    def wait_for_log(self, try_number, text):
-        self.wait_until(
-            lambda: text in self.log(try_number), f"{text!r} in log {try_number} of {self.run_id}"
-        )
-
-    @staticmethod
-    def wait_until(look, what):
-        return wait_until(look, what=what, timeout=WAIT_SECONDS, interval=1.0)
-
-    def release(self):
-        """Let the Mage runs end."""
-        self.release_file.touch()
-
-    def worker(self):
-        """Return the process that the task runs in."""
-        self.wait_for_task("running")
-        return self.airflow.task_processes(self.dag_id, self.run_id, "sleep")[0]
-
-    def triggerer(self):
-        return self.airflow.triggerer_of(self.dag_id, self.run_id, "sleep")
-
-    def mark(self, state):
-        self.airflow.mark_task(self.dag_id, self.run_id, "sleep", state)
-
+class LifecycleScene(Scene):
     def clear(self):
-        # Not over REST: Airflow 2.11 forgets there that a running task was cleared.
-        self.airflow.cli("tasks", "clear", self.dag_id, "--yes")
-
-    def log(self, try_number):
-        return self.airflow.task_log(self.dag_id, self.run_id, "sleep", try_number)
+        if AIRFLOW_3:
+            self.airflow.clear_task(self.dag_id, self.run_id, TASK)
+        else:  # which forgets over REST that a running task was cleared
+            self.airflow.cli("tasks", "clear", self.dag_id, "--yes")
 
 
 def begin(airflow, mage, releases, name):
     """Bring a scene to where its Mage run is running; where a worker is to be killed, it has been."""
-    scene = Scene(airflow, mage, name, releases)
+    scene = LifecycleScene(airflow, mage, SCENES[name], name, releases)
+    scene.start()
     scene.wait_for_mage_runs(1)
     if name == "worker killed":
         scene.worker().kill()
