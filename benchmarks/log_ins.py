@@ -8,19 +8,22 @@ cache is cold. Exits with 1 unless they share a single log-in.
 from __future__ import annotations
 
 import argparse
-import json
-import multiprocessing
 import os
 import sys
-import tempfile
-import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import TYPE_CHECKING
 
-import psutil
+from airflow_tasks import CONN_ID, connections, in_task_process
 from mage_database import MageDatabase
+from measured_mage import measured_mage
 from probe import Probe, p99
 from report import table, write_section
 
-from mage_server import MageServer
+if TYPE_CHECKING:
+    from measured_mage import Meter
+
+    from mage_server import MageServer
 
 AT_ONCE = 16
 IDLE_SECONDS = 20
@@ -32,53 +35,45 @@ def task(pipeline_run_id: int) -> str:
     """Do what every task begins with."""
     from airflow_provider_mage.hooks.mage import MageHook
 
-    return MageHook("mage_default", retry_for=LONGEST).client.get_pipeline_run(pipeline_run_id).status.value
-
-
-def connection(server: MageServer, *, share_login: bool) -> str:
-    """Return the Airflow connection, as JSON."""
-    return json.dumps(
-        {
-            "conn_type": "mage",
-            "host": server.url,
-            "login": server.email,
-            "password": server.password,
-            "extra": {"share_login": share_login, "timeout": LONGEST},
-        }
-    )
+    return MageHook(CONN_ID, retry_for=LONGEST).client.get_pipeline_run(pipeline_run_id).status.value
 
 
 def measure(
-    server: MageServer, database: MageDatabase, tasks: int, *, share_login: bool, idle_p99: float
+    server: MageServer,
+    meter: Meter,
+    database: MageDatabase,
+    tasks: int,
+    *,
+    share_login: bool,
+    idle_p99: float,
 ) -> tuple[int, list[str]]:
     """
     Let so many task processes read a run.
 
     :param server: The server.
+    :param meter: Tells what the server spends.
     :param database: Its database.
     :param tasks: How many.
     :param share_login: Whether they may share a log-in.
     :param idle_p99: The 99th percentile of somebody else's request when nobody logs in.
     :return: The log-ins they made, and a row of the table.
     """
-    os.environ["AIRFLOW_CONN_MAGE_DEFAULT"] = connection(server, share_login=share_login)
-    web_server = psutil.Process(server.request("GET", "/status")["statuses"][0]["server_process_id"])
+    os.environ.update(connections(server, share_login=share_login, timeout=LONGEST))
     [run_id] = database.add_running(1)
-    log_ins, cpu = len(server.session_tokens()), sum(web_server.cpu_times()[:2])
-    started = time.monotonic()
-    with multiprocessing.get_context("fork").Pool(AT_ONCE, maxtasksperchild=1) as pool:
-        result = pool.map_async(task, [run_id] * tasks, chunksize=1)
+    log_ins = len(server.session_tokens())
+    with meter.measure() as spent, ThreadPoolExecutor(AT_ONCE) as pool:
+        results = [pool.submit(in_task_process, partial(task, run_id)) for _ in range(tasks)]
         latencies: list[float] = []
-        while not result.ready():
+        while not all(result.done() for result in results):
             latencies += Probe(server.url, 1).latencies()
-        result.get()
-    took, cpu = time.monotonic() - started, sum(web_server.cpu_times()[:2]) - cpu
+        for result in results:
+            result.result()
     log_ins = len(server.session_tokens()) - log_ins
     row = [
         WAYS[share_login],
         f"{log_ins}",
-        f"{cpu:.1f}",
-        f"{took:.0f}",
+        f"{spent.cpu:.1f}",
+        f"{spent.seconds:.0f}",
         f"{p99(latencies) / idle_p99:.0f}",
         f"{max(latencies):.1f}",
     ]
@@ -92,19 +87,15 @@ def main() -> int:
     parser.add_argument("--dry-run", action="store_true", help="print only, and write no report")
     arguments = parser.parse_args()
 
-    import airflow_provider_mage.hooks.mage  # noqa: F401  the processes below inherit it
+    import airflow_provider_mage.hooks.mage  # noqa: F401  the processes of tasks inherit it
 
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-cache-") as cache,
-        MageServer(keep_worker_pool=False, scheduler_interval=3600) as server,
-    ):
-        os.environ["XDG_CACHE_HOME"] = cache
+    with measured_mage() as (server, meter):
         database = MageDatabase(server, "daily_orders")
         idle_p99 = p99(Probe(server.url, IDLE_SECONDS).latencies())
         made, rows = {}, []
         for share_login in WAYS:
             made[share_login], row = measure(
-                server, database, arguments.tasks, share_login=share_login, idle_p99=idle_p99
+                server, meter, database, arguments.tasks, share_login=share_login, idle_p99=idle_p99
             )
             rows.append(row)
     head = (

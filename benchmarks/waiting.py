@@ -9,39 +9,28 @@ on the machine. Exits with 1 if a promise of ``docs/benchmarks.md`` is not kept.
 from __future__ import annotations
 
 import argparse
-import json
-import os
 import random
-import re
-import subprocess
 import sys
-import tempfile
 import time
-from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-import psutil
+from contenders import Contender, environment
 from mage_database import MageDatabase
+from measured_mage import DATABASES, measured_mage
 from probe import Probe, p99
-from report import table, write_section
+from report import REPORT, table, write_section
 
 from airflow_provider_mage._runs.run_lists import ACTIVE, TERMINAL
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import FARTHEST_EAST, MageClient
 from airflow_provider_mage.api.session import MageSession
-from isolation import REPOSITORY
-from mage_server import MageServer
-from postgresql import PostgreSQL
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from measured_mage import Meter
 
-FINISHED_RUNS = 20_000
-FINISHED_WITHIN = timedelta(hours=12)
-"""All of it within the time that the feed of ended runs looks back, so that no bound makes it cheaper."""
+    from mage_server import MageServer
 
 PIPELINE = "daily_orders"
 WAYS = {
@@ -91,29 +80,26 @@ class Bench:
     A Mage server with many finished runs, and as many running ones as a measurement wants.
 
     :param server: The server.
+    :param meter: Tells what the server spends.
     :param database: Its database.
-    :param database_processes: Lists the processes of the database, if it has any.
     :param poll_interval: Seconds between two looks at a run; everything else takes a multiple of it.
     """
 
     def __init__(
-        self,
-        server: MageServer,
-        database: MageDatabase,
-        database_processes: Callable[[], list[psutil.Process]],
-        poll_interval: float,
+        self, server: MageServer, meter: Meter, database: MageDatabase, poll_interval: float
     ) -> None:
         self.server = server
+        self.meter = meter
         self.database = database
         self.poll_interval = poll_interval
-        web_server = psutil.Process(server.request("GET", "/status")["statuses"][0]["server_process_id"])
-        self.processes = lambda: [web_server, *database_processes()]
-        database.add_finished(FINISHED_RUNS, within=FINISHED_WITHIN)
+        database.add_finished()
         self.idle_cpu = self.idle_p99 = 0.0
 
     def rest(self) -> None:
         """Measure the server when nobody waits."""
-        self.idle_cpu = self._mage_cpu_per_minute(4 * self.poll_interval)
+        with self.meter.measure() as spent:
+            time.sleep(4 * self.poll_interval)
+        self.idle_cpu = spent.cpu_per_minute
         self.idle_p99 = p99(Probe(self.server.url, 2 * self.poll_interval).latencies())
 
     def measure(self, way: str, waiting: int) -> Figures:
@@ -131,42 +117,23 @@ class Bench:
         )
         created_after = time.time() - 1
         run_ids = self.database.add_running(waiting)
-        with subprocess.Popen(
-            [
-                sys.executable,
-                str(Path(__file__).with_name("contenders.py")),
-                way,
-                str(run_ids[0]),
-                str(waiting),
-                str(cost_seconds + service_seconds),
-            ],
-            env={**os.environ, **self._environment(created_after)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
-            text=True,
-        ) as contender:
-            output = contender.stdout
-            if output is None or "begin\n" not in iter(output.readline, ""):
-                raise RuntimeError(f"{way} did not begin to wait")
-            log_begin = self.server.log_path.stat().st_size
-            mage_cpu = self._mage_cpu_per_minute(cost_seconds) - self.idle_cpu
-            log = self.server.log_path.read_bytes()[log_begin:]
+        env = environment(self.server, self.poll_interval, created_after)
+        with Contender(way, run_ids, cost_seconds + service_seconds, env) as contender:
+            with self.meter.measure() as spent:
+                time.sleep(cost_seconds)
             probe = Probe(self.server.url, service_seconds - GRACE)
             completed = self._complete_some(run_ids, service_seconds - self.poll_interval - 2 * GRACE)
             latencies = probe.latencies()
-            seen = json.loads(output.read())
+            seen = contender.seen()
         self.database.remove(run_ids)
         per_minute = 60 / cost_seconds
-        feeds, details = (
-            len(re.findall(rb"tornado\.access:\d+ GET /api/pipeline_runs" + path, log))
-            for path in (rb"\?\S*=completed", rb"/\d")
-        )
+        feeds, details = map(spent.count, (r"GET /pipeline_runs\?\S*=completed", r"GET /pipeline_runs/\d"))
         return Figures(
             way=way,
             waiting=waiting,
-            requests=log.count(b"tornado.access:") * per_minute,
+            requests=len(spent.requests) * per_minute,
             rounds=(feeds + details / waiting) * per_minute,
-            mage_cpu=mage_cpu,
+            mage_cpu=spent.cpu_per_minute - self.idle_cpu,
             status_p99=p99(latencies) / self.idle_p99,
             own_cpu=seen["cpu"] * 60 / (cost_seconds + service_seconds),
             own_memory=seen["memory"] / 2**20,
@@ -203,20 +170,12 @@ class Bench:
             "20 active runs, block by block": lambda: read(statuses=ACTIVE, limit=20, page_size=20),
         }.items():
             request()
-            before = self._cpu_seconds()
-            for _ in range(REPEATS):
-                request()
-            costs[name] = (self._cpu_seconds() - before) * 1000 / REPEATS
+            with self.meter.measure() as spent:
+                for _ in range(REPEATS):
+                    request()
+            costs[name] = spent.cpu * 1000 / REPEATS
         self.database.remove(run_ids)
         return costs
-
-    def _mage_cpu_per_minute(self, seconds: float) -> float:
-        before, started = self._cpu_seconds(), time.monotonic()
-        time.sleep(seconds)
-        return (self._cpu_seconds() - before) * 60 / (time.monotonic() - started)
-
-    def _cpu_seconds(self) -> float:
-        return sum(sum(process.cpu_times()[:2]) for process in self.processes())
 
     def _complete_some(self, run_ids: range, seconds: float) -> dict[int, float]:
         """Let a few runs end, early enough for everybody to notice within one poll interval."""
@@ -226,18 +185,6 @@ class Bench:
             time.sleep(max(0.0, seconds) / len(chosen))
             completed[run_id] = self.database.complete(run_id)
         return completed
-
-    def _environment(self, created_after: float) -> dict[str, str]:
-        server = self.server
-        mage = {"conn_type": "mage", "host": server.url, "login": server.email, "password": server.password}
-        return {
-            "AIRFLOW_CONN_MAGE_DEFAULT": json.dumps(mage),
-            "AIRFLOW_CONN_MAGE_HTTP": json.dumps({"conn_type": "http", "host": server.url}),
-            "BENCH_API_KEY": server.api_key,
-            "BENCH_TOKEN": self.server.session_tokens()[0],
-            "BENCH_CREATED_AFTER": str(created_after),
-            "BENCH_POLL_INTERVAL": str(self.poll_interval),
-        }
 
 
 def figures_table(figures: list[Figures], poll_interval: float) -> str:
@@ -337,29 +284,20 @@ def plot(figures: list[Figures]) -> None:
         axes.yaxis.set_major_formatter("{x:g}")
         axes.grid(visible=True, alpha=0.3)
     cost.legend()
-    drawing.savefig(REPOSITORY / "docs" / "waiting.svg", bbox_inches="tight", metadata={"Date": None})
+    drawing.savefig(REPORT.with_name("waiting.svg"), bbox_inches="tight", metadata={"Date": None})
 
 
 def main() -> int:
     """Measure, write the table and the plot, and say whether every promise is kept."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite")
+    parser.add_argument("--database", choices=DATABASES, default="sqlite")
     parser.add_argument("--poll-interval", type=float, default=10, help="seconds; all else is a multiple")
     parser.add_argument("--waiting", type=int, nargs="*", default=[1, 10, 100, 1000])
     parser.add_argument("--ways", nargs="*", default=list(WAYS), choices=list(WAYS))
     parser.add_argument("--dry-run", action="store_true", help="print only, and write no report")
     arguments = parser.parse_args()
-    with ExitStack() as stack:
-        # A cache of its own, else the log-in of an earlier run would be found on the disk.
-        os.environ["XDG_CACHE_HOME"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="bench-cache-"))
-        stack.callback(os.environ.pop, "XDG_CACHE_HOME")
-        url, database_processes = "", list
-        if arguments.database == "postgresql":
-            postgresql = stack.enter_context(PostgreSQL())
-            url, database_processes = postgresql.create_database("mage"), postgresql.processes
-        server = stack.enter_context(MageServer(url, keep_worker_pool=False, scheduler_interval=3600))
-        database = MageDatabase(server, PIPELINE)
-        bench = Bench(server, database, database_processes, arguments.poll_interval)
+    with measured_mage(arguments.database) as (server, meter):
+        bench = Bench(server, meter, MageDatabase(server, PIPELINE), arguments.poll_interval)
         bench.rest()
         costs = table(
             ("request", "Mage CPU ms"), [(name, f"{ms:.0f}") for name, ms in bench.request_costs().items()]
