@@ -80,10 +80,10 @@ def obtain_run(client: MageClient, request: RunRequest, *, retry_from_failure: b
     newest = _search(client, request)
     own = [run for run in newest if request.identity.attempt_of(run) is not None]
     run = _go_on(client, keep_one(client, own), retry_from_failure=retry_from_failure)
-    # What an earlier attempt has asked for may still be on its way.
-    # The search itself has seen all that has lower ids.
-    claim = _open_claim(client, request, since_id=max((one.id for one in newest), default=0))
-    return ObtainedRun(run or _start(client, request).run, claim)
+    run = run or _start(client, request).run
+    # What an earlier attempt has asked for may still be on its way. The search has seen all lower ids.
+    since_id = max((one.id for one in newest), default=0)
+    return ObtainedRun(run, _open_claim(client, request, since_id=since_id))
 
 
 def runs_left_behind(client: MageClient, request: RunRequest, *, patience: float) -> list[PipelineRun]:

@@ -203,13 +203,8 @@ class MageTriggerPipelineOperator(MageOperator):
         return [] if pipeline_run_id is None else [int(pipeline_run_id)]
 
     def _rules(self, deadline: float | None) -> RunRules:
-        return RunRules(
-            poll_interval=self.poll_interval,
-            deadline=deadline,
-            max_unreachable=self.max_unreachable,
-            stall_timeout=self.stall_timeout,
-            on_stall=self.on_stall,
-        )
+        # Each option is an argument of the operator's under the same name.
+        return RunRules.from_dict({**vars(self), "deadline": deadline})
 
     def _identity(self, context: Context) -> RunIdentity:
         return RunIdentity.from_context(context, retries=self.retries or 0, is_durable=self.durable)
