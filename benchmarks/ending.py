@@ -148,7 +148,8 @@ class Life:
         path, arguments = next(iter(self._triggers.values()))
         if others := self._tasks - self._started:
             for run_id in self._database.add_running(others):
-                self._triggers[run_id] = (path, {**arguments, "pipeline_run_id": run_id})
+                # A run that was copied belongs to no task.
+                self._triggers[run_id] = (path, {**arguments, "pipeline_run_id": run_id, "claim": None})
         return Share(spent, self._started)
 
     def wait(self, way: str, triggers: Path, pause: float) -> Ending:

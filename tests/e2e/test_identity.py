@@ -46,7 +46,6 @@ class Stage:
         self.scene = partial(Scene, mage=mage, releases=releases)
         self.scenes = [
             self.made_again,
-            self.made_again_at_once,
             self.retries_lowered,
             self.connection_corrected,
             self.two_airflows_sync,
@@ -86,18 +85,6 @@ class Stage:
         scene.wait_for_log(2, "Reattached to run")
         assert scene.statuses == ["completed", "running"]
         scene.release(to="fail")
-        return scene
-
-    def made_again_at_once(self):
-        """Make a DAG run again while the triggerer still has to do with the old one."""
-        scene = self.one("plain_deferred", "made again at once")
-        scene.start()
-        scene.wait_for_mage_runs(1)
-        scene.wait_for_task("deferred")
-        scene.wait_until(scene.triggerer, "triggerer")
-        self.airflow.mark_dag_run(scene.dag_id, scene.run_id, "failed")
-        self.airflow.delete_dag_run(scene.dag_id, scene.run_id)
-        scene.start()
         return scene
 
     def tested_twice(self):
@@ -187,15 +174,6 @@ def test_a_dag_run_made_again_has_runs_of_its_own_and_their_colour(scenes):
     scene.wait_for_task("failed")
     assert scene.statuses == ["completed", "failed", "failed"]
     assert f"Reattached to run {scene.mage_runs[1]['id']}," in scene.log(2)
-
-
-def test_a_dag_run_made_again_at_once_is_not_cancelled_in_place_of_the_old_one(scenes):
-    scene = scenes["made_again_at_once"]
-    scene.wait_for_statuses("cancelled", "running")
-    scene.wait_for_task("deferred")
-    scene.release()
-    scene.wait_for_task("success")
-    assert scene.statuses == ["cancelled", "completed"]
 
 
 @pytest.mark.skipif(AIRFLOW_3, reason="Airflow 3 gives each test a DAG run id of its own")

@@ -232,7 +232,7 @@ def test_a_stalled_run_is_waited_for_with_a_warning(mage, operate, caplog):
     mage.pipeline("daily_orders", polls_to_finish=None)
     mage.stop_scheduler()
     with pytest.raises(TimeoutError):
-        operate(stall_timeout=0.3, timeout=5).run()
+        operate(stall_timeout=0.3, timeout=2.5).run()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert any(message.startswith("Nothing has changed for 0.3 s") for message in warnings)
 
@@ -338,8 +338,8 @@ def test_a_dag_run_that_is_made_again_under_its_id_has_a_run_of_its_own(mage, op
 
 def test_two_airflows_with_the_same_names_leave_each_others_runs_alone(mage, operate):
     mage.pipeline("daily_orders", polls_to_finish=None)
-    for timeout in (1, 2, 3):  # a retry of the second, in between
-        task = operate(timeout=timeout, retries=1, cancel_on_kill=timeout < 3)
+    for timeout in (0.2, 0.3, 0.4):
+        task = operate(timeout=timeout, retries=1, cancel_on_kill=timeout < 0.4)
         with pytest.raises(TimeoutError):
             task.run()
     statuses = [run.status for run in mage.pipeline_runs.values()]

@@ -23,6 +23,8 @@ START = ("POST", "/pipeline_runs$")
 
 
 def trigger(conn_id, pipeline_uuid="daily_orders", **arguments):
+    """Make an operator that looks often, as runs of the fake end quickly."""
+    arguments = {"poll_interval": 0.01, **arguments}
     return MageTriggerPipelineOperator(
         task_id="run", pipeline_uuid=pipeline_uuid, mage_conn_id=conn_id, **arguments
     )
