@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf, get_current_context
@@ -129,8 +129,7 @@ class MageTriggerPipelineOperator(MageOperator):
 
     def execute(self, context: Context) -> int:
         """Obtain the run that stands for this task, and wait for its end."""
-        client = self.client
-        rules = self._rules(None if self.timeout is None else client.clock.time() + self.timeout)
+        client, rules = self.client, self._rules(None)  # which may be wrong: so before anything is sent
         self._request = self._make_request(context, client)
         obtained = obtain_run(client, self._request, retry_from_failure=self.retry_from_failure)
         run, self._claim = obtained.run, obtained.claim
@@ -140,6 +139,8 @@ class MageTriggerPipelineOperator(MageOperator):
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
         self.log.info("Run %s of pipeline %s: %s", run.id, self.pipeline_uuid, url)
         if self.wait_for_completion:
+            if self.timeout is not None:
+                rules = replace(rules, deadline=client.clock.time() + self.timeout)
             if self.deferrable and not run.status.is_terminal:
                 self._defer(run, rules)
             self._judge(self._wait(run, rules))

@@ -232,7 +232,7 @@ def test_a_stalled_run_is_waited_for_with_a_warning(mage, operate, caplog):
     mage.pipeline("daily_orders", polls_to_finish=None)
     mage.stop_scheduler()
     with pytest.raises(TimeoutError):
-        operate(stall_timeout=0.3, timeout=2.5).run()
+        operate(stall_timeout=0.3, timeout=5).run()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert any(message.startswith("Nothing has changed for 0.3 s") for message in warnings)
 
