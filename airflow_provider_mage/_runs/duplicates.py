@@ -32,16 +32,20 @@ def newest_runs(
     pipeline_schedule_id: int,
     is_far_enough: Callable[[PipelineRun], bool],
     *,
+    run_key: str,
     at_first: int = FEW,
 ) -> list[PipelineRun]:
     """
     Read the newest runs of a pipeline schedule with their variables, the newest first.
 
-    So many are read ``at_first``, and more until the oldest of them ``is_far_enough``.
+    So many are read ``at_first``, and more until the oldest of them ``is_far_enough``. A run that cannot be
+    read is left out, unless it has the ``run_key``: not to see that one would be to start it again.
     """
     limit = at_first
     while True:
-        runs = client.list_pipeline_runs(pipeline_schedule_id=pipeline_schedule_id, limit=limit)
+        runs = client.list_pipeline_runs(
+            pipeline_schedule_id=pipeline_schedule_id, limit=limit, must_hold=run_key
+        )
         if len(runs) < limit or is_far_enough(runs[-1]):
             # A run that starts meanwhile moves those before it on to the next page, where they come again.
             return list({run.id: run for run in runs}.values())
@@ -70,7 +74,12 @@ def cancel_duplicates(client: MageClient, pipeline_run_id: int, claim: Claim) ->
     """Cancel the duplicates of a run that have come since. Never raises, as it is the run that counts."""
     client = client.with_retries(LOOKING)
     try:
-        newest = newest_runs(client, claim.pipeline_schedule_id, lambda run: run.id < claim.since_id)
+        newest = newest_runs(
+            client,
+            claim.pipeline_schedule_id,
+            lambda run: run.id < claim.since_id,
+            run_key=claim.identity.run_key,
+        )
         duplicates = [
             run
             for run in newest

@@ -28,7 +28,7 @@ from airflow_provider_mage._runs.run_lists import ActivePages, Feed
 from airflow_provider_mage._runs.stall import StallMemory
 from airflow_provider_mage._runs.watch import HandleStall, act
 from airflow_provider_mage._waiting.watch import Reachable
-from airflow_provider_mage.api.errors import MageError, MageTransportError
+from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
 from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
@@ -206,6 +206,11 @@ class RunPoller:
         del self._due[run_id]
         try:
             run = await self.ask(lambda client: client.get_pipeline_run(run_id))
+        except MageAnswerError as error:
+            # Mage, or a proxy, talks nonsense of this run: that concerns those who wait for it.
+            self._has_answered = True
+            self._tell(self._watchers.get(run_id, []), error)
+            return True
         except MageError as error:
             if error.may_pass and run_id in self._watchers:
                 self._due[run_id] = None  # after the others: it may be this run that is too much for Mage
@@ -269,9 +274,11 @@ class RunPoller:
                 self.ask, created_after=min(known_bounds) if len(known_bounds) == len(bounds) else None
             )
         except Exception as error:
-            if isinstance(error, MageTransportError) or (isinstance(error, MageError) and error.refused):
+            is_odd = isinstance(error, MageAnswerError)
+            is_away = isinstance(error, MageTransportError) and not is_odd
+            if is_away or (isinstance(error, MageError) and error.refused):
                 raise
-            # One odd row spoils a list for everybody, and a role may be one that reads runs but no lists.
+            # A list may be too large, or no list, and a role may be one that reads runs but no lists.
             log.warning("Cannot list runs; looking at each for now. %s", error)
             self._no_feed_until = asyncio.get_running_loop().time() + NO_FEED_FOR
             return None

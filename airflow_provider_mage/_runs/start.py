@@ -172,6 +172,7 @@ def _check_start(
             quick,
             request.pipeline_schedule_id,
             lambda one: one.id < run.id and earliest is not None and was_created_before(one, earliest),
+            run_key=request.identity.run_key,
             at_first=NEWEST,
         )
     except MageError as error:  # whatever it is, there is a run, which is what counts
@@ -209,6 +210,7 @@ class _LostRequest:
             client,
             self._request.pipeline_schedule_id,
             lambda run: run.id <= self.since_id or was_created_before(run, self._earliest),
+            run_key=self._request.identity.run_key,
         )
 
 
@@ -237,7 +239,10 @@ def _looks(seconds: float, clock: Clock) -> Iterator[None]:
 def _search(client: MageClient, request: RunRequest) -> list[PipelineRun]:
     """Return the newest runs of the schedule, among them all of this DAG run's."""
     return newest_runs(
-        client, request.pipeline_schedule_id, lambda run: request.identity.is_older(run, than=CLOCK_SKEW)
+        client,
+        request.pipeline_schedule_id,
+        lambda run: request.identity.is_older(run, than=CLOCK_SKEW),
+        run_key=request.identity.run_key,
     )
 
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.cloud import MageCloudClient
     from airflow_provider_mage.api.errors import (
+        MageAnswerError,
         MageAPIError,
         MageAuthError,
         MageError,
@@ -42,6 +43,7 @@ __all__ = [
     "Cluster",
     "Credentials",
     "MageAPIError",
+    "MageAnswerError",
     "MageAuth",
     "MageAuthError",
     "MageClient",

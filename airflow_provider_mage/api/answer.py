@@ -8,12 +8,17 @@ whatever stands in front of it (a proxy, a log-in page, a load balancer) answers
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
+from pydantic import ValidationError
+from pydantic_core import from_json
+
 from airflow_provider_mage.api.errors import (
+    MageAnswerError,
     MageAPIError,
     MageAuthError,
     MageError,
@@ -24,7 +29,14 @@ from airflow_provider_mage.api.errors import (
 if TYPE_CHECKING:
     from requests import Response
 
+    from airflow_provider_mage.api.models import Record
+
+_Record = TypeVar("_Record", bound="Record")
+
 EXCERPT_LENGTH = 300
+
+# Characters of a foreign text that are looked at at all, for an excerpt: an error may be megabytes long.
+_LOOKED_AT = 10_000
 
 # The most seconds to stay away for, whatever a server or a proxy asks for: one of them may ask for a day.
 LONGEST_RETRY_AFTER = 60.0
@@ -42,7 +54,82 @@ _NO_JSON: Any = object()
 _NO_API = "check that the connection's host, port and base path are those of a Mage server"
 
 
-def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, Any]:
+class Answer(dict[str, Any]):
+    """
+    The JSON object that Mage answered with.
+
+    :param body: The object.
+    :param request: The request, for errors.
+    """
+
+    def __init__(self, body: Mapping[str, Any], request: str) -> None:
+        super().__init__(body)
+        self.request = request
+
+    def member(self, name: str) -> dict[str, Any]:
+        """Return the one record of that name, as Mage sends it, or raise a MageAnswerError."""
+        record = self.get(name)
+        if not isinstance(record, dict):
+            raise self._not_mage(name)
+        return record
+
+    def members(self, name: str) -> list[Any]:
+        """Return what is listed under a name, each of it anything at all, or raise a MageAnswerError."""
+        records = self.get(name)
+        if not isinstance(records, list):
+            raise self._not_mage(name)
+        return records
+
+    def one(self, name: str, kind: type[_Record], **known: Any) -> _Record:
+        """
+        Read the one record of that name.
+
+        :param name: What the answer calls it.
+        :param kind: What it is.
+        :param known: Fields that are known already, whatever the record says.
+        :return: The record.
+        :raises MageAnswerError: If there is none, or none that makes sense.
+        """
+        try:
+            return kind.from_api({**self.member(name), **known})
+        except ValueError as error:
+            raise MageAnswerError(
+                f"The answer's {name!r} makes no sense: {what_is_odd(error)}. Check whether a proxy changes "
+                f"answers, and which version Mage is. The request was {self.request}.",
+                may_have_arrived=True,
+                temporary=True,
+            ) from None  # its text holds the record
+
+    def first(self, name: str, kind: type[_Record]) -> _Record:
+        """Read the first record that is listed under a name; parameters and errors as for :meth:`one`."""
+        records = self.members(name)
+        return Answer({name: records[0] if records else None}, self.request).one(name, kind)
+
+    def _not_mage(self, name: str) -> MageAnswerError:
+        return MageAnswerError(
+            f"The server answered without {name!r}; check that the connection's host is a Mage server. The "
+            f"request was {self.request}.",
+            may_have_arrived=True,
+        )
+
+
+def as_object(row: Any) -> dict[str, Any]:
+    """Return an object that is wanted as Mage sends it, or raise a ValueError if it is none."""
+    if not isinstance(row, dict):
+        raise ValueError(f"an object is needed, not {type(row).__name__}")
+    return row
+
+
+def what_is_odd(error: ValueError) -> str:
+    """Say which field of a record is wrong, and how, without the record's values."""
+    if not isinstance(error, ValidationError):
+        return excerpt(str(error))
+    first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    field = ".".join(map(str, first["loc"]))
+    return excerpt(f"`{field}`: {first['msg']}" if field else first["msg"])
+
+
+def read_answer(response: Response, *, is_logged_in: bool = False) -> Answer:
     """
     Judge an answer.
 
@@ -55,9 +142,10 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, 
     where = describe_request(response)
     status = response.status_code
     if response.is_redirect:
+        target = excerpt(public_url(response.headers["Location"]))
         raise MageTransportError(
-            f"{where} was redirected to {public_url(response.headers['Location'])!r}; Mage's API never "
-            "redirects: check the scheme, host and base path, and whether a proxy wants a log-in of its own."
+            f"{where} was redirected to {target!r}; Mage's API never redirects: check the scheme, host and "
+            "base path, and whether a proxy wants a log-in of its own."
         )
     if status in _BUSY:
         raise _unusable(
@@ -84,30 +172,7 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, 
         raise _api_error({"message": error}, where, status, is_logged_in=is_logged_in)
     if status >= HTTPStatus.BAD_REQUEST:
         raise _unusable(response, f"{where} answered HTTP {status} without saying why; {_NO_API}.")
-    return body
-
-
-def member(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
-    """Return the one record of that name that an answer holds, or raise a MageTransportError."""
-    record = answer.get(name)
-    if not isinstance(record, dict):
-        raise _not_mage(name)
-    return record
-
-
-def members(answer: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the records that an answer lists under a name, or raise a MageTransportError."""
-    records = answer.get(name)
-    if not isinstance(records, list):
-        raise _not_mage(name)
-    return records
-
-
-def _not_mage(name: str) -> MageTransportError:
-    return MageTransportError(
-        f"The server answered without {name!r}; check that the connection's host is a Mage server.",
-        may_have_arrived=True,
-    )
+    return Answer(body, where)
 
 
 def token_was_refused(response: Response) -> bool:
@@ -117,11 +182,9 @@ def token_was_refused(response: Response) -> bool:
     A raw token is refused with HTTP 401 and a type of its own. A cookie that Mage cannot decode (its secret
     has changed) comes back as HTTP 200 with code 500 and the decoder's text (observed).
     """
-    try:
-        error = response.json()["error"]
-    except (ValueError, TypeError, KeyError):
-        return False
-    if not isinstance(error, Mapping):
+    body = _json_of(response)
+    error = body.get("error") if isinstance(body, dict) else None
+    if not isinstance(error, dict):
         return False
     return error.get("type") in _TOKEN_ERRORS or (
         error.get("code") == HTTPStatus.INTERNAL_SERVER_ERROR and error.get("exception") in _COOKIE_ERRORS
@@ -142,17 +205,29 @@ def public_url(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
+def excerpt(text: Any) -> str:
+    """Return the beginning of a foreign text, on one line and fit to be shown, stored and sent."""
+    looked_at = (text if isinstance(text, str) else reprlib.repr(text))[:_LOOKED_AT]
+    line = re.sub(r"\s+", " ", looked_at).strip().encode("utf-8", "replace").decode()
+    return line if len(line) <= EXCERPT_LENGTH else line[: EXCERPT_LENGTH - 1] + "…"
+
+
 def _json_of(response: Response) -> Any:
-    """Decode a body. The decoder's error stays here, as it holds all of it: a log-in's token, say."""
+    """
+    Decode a body, which is UTF-8 whatever its headers say, as JSON is.
+
+    This decoder minds how deep a body nests, and takes no half of a character that nobody could store. Its
+    error stays here, as it may quote the body: a log-in's token, say.
+    """
     try:
-        return response.json()
+        return from_json(response.content)
     except ValueError:
         return _NO_JSON
 
 
 def _no_json(response: Response, where: str) -> MageTransportError:
-    status, text = response.status_code, response.text.strip()
-    is_page = text.startswith("<")
+    status, text = response.status_code, response.content[:_LOOKED_AT].strip()
+    is_page = text.startswith(b"<")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         advice, temporary = "see the server's log", True
     elif status >= HTTPStatus.BAD_REQUEST or is_page:
@@ -184,7 +259,7 @@ def _retry_after(response: Response) -> float | None:
 
 def _api_error(error: Mapping[str, Any], where: str, status: int, *, is_logged_in: bool) -> MageError:
     code, kind, reason = error.get("code"), error.get("type"), _reason(error)
-    if not isinstance(code, int):
+    if not isinstance(code, int) or isinstance(code, bool):
         code = status if status >= HTTPStatus.BAD_REQUEST else None
     if not isinstance(kind, str) or not kind:
         kind = None
@@ -242,8 +317,8 @@ def _reason(error: Mapping[str, Any]) -> str:
     ``errors``, and often ``message``, hold the server's own stack. Where its database fails, the text goes on
     with the statement and its values, among which may be a token.
     """
-    text = str(error.get("exception") or error.get("message") or "no reason given").strip()
+    text = error.get("exception") or error.get("message") or "no reason given"
+    text = text if isinstance(text, str) else reprlib.repr(text)
     if text.startswith("Traceback (most recent call last)"):
-        text = text.splitlines()[-1]
-    text = re.sub(r"\s+", " ", text.partition("[SQL:")[0]).strip()
-    return text if len(text) <= EXCERPT_LENGTH else text[: EXCERPT_LENGTH - 1] + "…"
+        text = text[-_LOOKED_AT:].rstrip().rpartition("\n")[2]
+    return excerpt(text[:_LOOKED_AT].partition("[SQL:")[0])

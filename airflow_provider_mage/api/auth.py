@@ -10,18 +10,24 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import requests
 from requests.auth import AuthBase
 
 from airflow_provider_mage.api.answer import public_url, read_answer, token_was_refused
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
+from airflow_provider_mage.api.models import LogIn, is_word
 from airflow_provider_mage.api.token_cache import TokenCache
-from airflow_provider_mage.api.transport import translate_request_error
+from airflow_provider_mage.api.wire import Http, guard
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import requests
+
+    from airflow_provider_mage.api.answer import Answer
+
+_Read = TypeVar("_Read")
 
 MAGE_API_KEY = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
 """The public key of every open-source Mage server (API overview, "Examples")."""
@@ -47,7 +53,7 @@ class Credentials:
     def __post_init__(self) -> None:
         for name in ("api_key", "oauth_token"):
             value = getattr(self, name) or ""
-            if not (value.isascii() and value.isprintable()) or " " in value:
+            if not is_word(value):
                 raise ValueError(
                     f"`{name}` must be one word of ASCII characters: check it for blanks and line ends."
                 )
@@ -79,7 +85,7 @@ class MageAuth(AuthBase):
     :param api_url: The API's root, such as ``http://localhost:6789/api``.
     :param credentials: The user; without login and token, requests carry the API key only.
     :param verify: TLS verification, as in ``requests``: True, False or the path of a CA bundle.
-    :param timeout: Seconds to wait for the log-in's connection and for each part of its answer.
+    :param timeout: Seconds that each request of a log-in may take.
     :param use_cookie: Send every token as it came, in the cookie, as the Mage Pro API overview does it.
     :param on_secret: Called with every token as soon as it is known.
     :param shares_on_disk: Whether the processes of this user on this host share one log-in.
@@ -221,32 +227,27 @@ class MageAuth(AuthBase):
                 session = self._create_session("email")
             except MageNotFoundError as refusal_too:
                 raise self._wrong_credentials(refusal_too) from refusal_too
-        self.project_access = (session.get("user") or {}).get("project_access")
-        return str(session["token"])
+        self.project_access = session.project_access
+        return session.token
 
     def _token_of(self, value: str, *, in_cookie: bool) -> Token:
         token = Token(value, in_cookie=True) if self._use_cookie else _unwrap(value, in_cookie=in_cookie)
         self.on_secret(token.value)
         return token
 
-    def _create_session(self, login_field: str) -> dict[str, Any]:
+    def _create_session(self, login_field: str) -> LogIn:
         body = {"session": {login_field: self._credentials.login, "password": self._credentials.password}}
-        session = self._send("POST", "sessions", body).get("session")
-        if not isinstance(session, dict) or not session.get("token"):
-            raise MageTransportError(
-                f"POST {public_url(self._api_url)}/sessions answered without a session token; "
-                "check that the host is a Mage server."
-            )
-        return session
+        return self._send("POST", "sessions", body, read=lambda answer: answer.one("session", LogIn))
 
     def _requires_log_in(self) -> bool:
         try:
-            statuses = self._send("GET", "status").get("statuses")
+            statuses = self._send("GET", "status", read=lambda answer: answer.get("statuses"))
         except MageError as error:  # Mage Cloud need not have this endpoint
             if isinstance(error, MageTransportError) and error.temporary:
                 raise
             return True
-        return bool(statuses[0].get("require_user_authentication", True)) if statuses else True
+        first = statuses[0] if isinstance(statuses, list) and statuses else None
+        return bool(first.get("require_user_authentication", True)) if isinstance(first, dict) else True
 
     def _wrong_credentials(self, refusal: MageNotFoundError) -> MageAuthError:
         return MageAuthError(
@@ -257,26 +258,24 @@ class MageAuth(AuthBase):
             reason=refusal.reason,
         )
 
-    def _send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
+    def _send(self, method: str, path: str, body: Any = None, *, read: Callable[[Answer], _Read]) -> _Read:
+        url = f"{self._api_url}/{path}"
         try:
-            response = requests.request(
-                method,
-                f"{self._api_url}/{path}",
-                json=body,
-                headers={"X-API-KEY": self._credentials.api_key},
-                auth=lambda request: request,  # else requests looks for credentials in ~/.netrc
-                verify=self._verify,
-                timeout=self._timeout,
-                allow_redirects=False,
-            )
-            return read_answer(response)
-        except requests.RequestException as error:
-            transport_error = translate_request_error(error, method, f"{self._api_url}/{path}")
+            with guard(method, url), Http(self._timeout) as http:
+                response = http.request(
+                    method,
+                    url,
+                    json=body,
+                    headers={"X-API-KEY": self._credentials.api_key},
+                    auth=lambda request: request,  # else requests looks for credentials in ~/.netrc
+                    verify=self._verify,
+                    allow_redirects=False,
+                )
+                return read(read_answer(response))
         except MageTransportError as error:
-            transport_error = error
-        # A log-in that was lost can be made again; what it was for has not been sent.
-        transport_error.may_have_arrived = False
-        raise transport_error
+            # A log-in that was lost can be made again; what it was for has not been sent.
+            error.may_have_arrived = False
+            raise
 
 
 _auth_of = lru_cache(maxsize=128)(MageAuth)
@@ -313,6 +312,8 @@ def _unwrap(value: str, *, in_cookie: bool) -> Token:
 
     try:
         token = jwt.decode(value, options={"verify_signature": False, "verify_exp": False}).get("token")
-    except jwt.InvalidTokenError:
+    except (jwt.InvalidTokenError, RecursionError):  # the latter for JSON that nests deep
         token = None
-    return Token(token, in_cookie=False) if isinstance(token, str) else Token(value, in_cookie=in_cookie)
+    if isinstance(token, str) and token and is_word(token):
+        return Token(token, in_cookie=False)
+    return Token(value, in_cookie=in_cookie)

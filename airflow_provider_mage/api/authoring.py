@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mage.api.answer import member, members
+from airflow_provider_mage.api.answer import Answer, as_object
 from airflow_provider_mage.api.base_client import BaseClient
 from airflow_provider_mage.api.models import PipelineSchedule
 
@@ -31,7 +31,7 @@ class MageAuthoring(BaseClient):
         :return: The new pipeline.
         """
         body = {"pipeline": {"name": name, "type": pipeline_type, **fields}}
-        return member(self.session.post("pipelines", json=body), "pipeline")
+        return self.session.post("pipelines", json=body).member("pipeline")
 
     def update_pipeline(self, pipeline_uuid: str, **fields: Any) -> dict[str, Any]:
         """
@@ -39,7 +39,7 @@ class MageAuthoring(BaseClient):
 
         A MageNotFoundError says that there is none of that name.
         """
-        return member(self.session.put("pipelines", pipeline_uuid, json={"pipeline": fields}), "pipeline")
+        return self.session.put("pipelines", pipeline_uuid, json={"pipeline": fields}).member("pipeline")
 
     def delete_pipeline(self, pipeline_uuid: str) -> None:
         """Delete a pipeline with its pipeline schedules, or raise a MageNotFoundError."""
@@ -47,11 +47,12 @@ class MageAuthoring(BaseClient):
 
     def list_blocks(self, pipeline_uuid: str) -> list[dict[str, Any]]:
         """Read the blocks of a pipeline, without their code."""
-        return members(member(self.session.get("pipelines", pipeline_uuid), "pipeline"), "blocks")
+        answer = self.session.get("pipelines", pipeline_uuid)
+        return list(self._rows(Answer(answer.member("pipeline"), answer.request), "blocks", as_object))
 
     def get_block(self, pipeline_uuid: str, block_uuid: str) -> dict[str, Any]:
         """Read a block of a pipeline, with its code in ``content``."""
-        return member(self.session.get("pipelines", pipeline_uuid, "blocks", block_uuid), "block")
+        return self.session.get("pipelines", pipeline_uuid, "blocks", block_uuid).member("block")
 
     def create_block(
         self, pipeline_uuid: str, name: str, block_type: str, *, content: str = "", **fields: Any
@@ -69,7 +70,7 @@ class MageAuthoring(BaseClient):
         """
         block = {"name": name, "type": block_type, "language": "python", "content": content, **fields}
         answer = self.session.post("pipelines", pipeline_uuid, "blocks", json={"block": block})
-        return member(answer, "block")
+        return answer.member("block")
 
     def update_block(self, pipeline_uuid: str, block_uuid: str, **fields: Any) -> dict[str, Any]:
         """
@@ -78,7 +79,7 @@ class MageAuthoring(BaseClient):
         Its code is left alone, even if it is given (observed): that is for :meth:`update_block_content`.
         """
         answer = self.session.put("pipelines", pipeline_uuid, "blocks", block_uuid, json={"block": fields})
-        return member(answer, "block")
+        return answer.member("block")
 
     def update_block_content(self, pipeline_uuid: str, block_uuid: str, content: str) -> None:
         """Replace the code of a block of a pipeline."""
@@ -93,13 +94,16 @@ class MageAuthoring(BaseClient):
 
     def list_pipeline_schedules(self, pipeline_uuid: str) -> list[PipelineSchedule]:
         """Read the pipeline schedules of a pipeline, the oldest first."""
-        rows = self._read_list("pipelines", pipeline_uuid, "pipeline_schedules")
-        return sorted(map(PipelineSchedule.from_api, rows), key=lambda schedule: schedule.id)
+        rows = self._read_list(
+            "pipelines", pipeline_uuid, "pipeline_schedules", read=PipelineSchedule.from_api
+        )
+        schedules = {schedule.id: schedule for schedule in rows}
+        return [schedules[schedule_id] for schedule_id in sorted(schedules)]
 
     def get_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
         """Read a pipeline schedule, or raise a MageNotFoundError."""
         answer = self.session.get("pipeline_schedules", pipeline_schedule_id)
-        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+        return answer.one("pipeline_schedule", PipelineSchedule)
 
     def create_pipeline_schedule(
         self, pipeline_uuid: str, name: str, *, is_active: bool = True
@@ -112,7 +116,7 @@ class MageAuthoring(BaseClient):
         status = "active" if is_active else "inactive"
         body = {"pipeline_schedule": {"name": name, "schedule_type": "api", "status": status}}
         answer = self.session.post("pipelines", pipeline_uuid, "pipeline_schedules", json=body)
-        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+        return answer.one("pipeline_schedule", PipelineSchedule)
 
     def update_pipeline_schedule(self, pipeline_schedule_id: int, **fields: Any) -> PipelineSchedule:
         """
@@ -130,7 +134,7 @@ class MageAuthoring(BaseClient):
         answer = self.session.put(
             "pipeline_schedules", pipeline_schedule_id, json={"pipeline_schedule": fields}, is_repeatable=True
         )
-        return PipelineSchedule.from_api(member(answer, "pipeline_schedule"))
+        return answer.one("pipeline_schedule", PipelineSchedule)
 
     def activate_pipeline_schedule(self, pipeline_schedule_id: int) -> PipelineSchedule:
         """Make a pipeline schedule active, so that its runs are started."""

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
+import json
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from airflow_provider_mage.api.answer import members
+from airflow_provider_mage.api.answer import what_is_odd
+from airflow_provider_mage.api.errors import MageAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from typing_extensions import Self
 
+    from airflow_provider_mage.api.answer import Answer
     from airflow_provider_mage.api.retries import Clock, RetryPolicy
     from airflow_provider_mage.api.session import MageSession
 
+log = logging.getLogger(__name__)
+
+_Row = TypeVar("_Row")
+
 PAGE_SIZE = 100
+
+# Rows after which a list that says it goes on is not believed any more.
+LONGEST_LIST = 100_000
 
 
 class BaseClient:
@@ -66,7 +77,7 @@ class BaseClient:
 
     @property
     def timeout(self) -> float:
-        """Seconds that one request waits for a connection, and for each part of an answer."""
+        """Seconds that one request may take."""
         return self.session.timeout
 
     def is_same_connection(self, other: BaseClient) -> bool:
@@ -74,13 +85,75 @@ class BaseClient:
         return self.session.auth is other.session.auth and self.session.api_url == other.session.api_url
 
     def _read_list(
-        self, *path: str | int, page_size: int = PAGE_SIZE, offset: int = 0, **params: Any
-    ) -> Iterator[dict[str, Any]]:
-        """Read a list row by row, and its next page when that is needed; Mage's own limit is 40 rows."""
+        self,
+        *path: str | int,
+        read: Callable[[Mapping[str, Any]], _Row],
+        page_size: int = PAGE_SIZE,
+        offset: int = 0,
+        must_hold: str | None = None,
+        **params: Any,
+    ) -> Iterator[_Row]:
+        """
+        Read a list row by row, and its next page when that is needed; Mage's own limit is 40 rows.
+
+        :param path: Where the list is.
+        :param read: Reads a row.
+        :param page_size: The most rows to ask for at once.
+        :param offset: How many to leave out before.
+        :param must_hold: As for :meth:`_rows`.
+        :param params: The rest of the query.
+        :yield: The rows. One that moves from page to page, as others come and go, may appear twice.
+        """
+        seen: set[str] = set()
         while True:
             answer = self.session.get(*path, **params, _limit=page_size, _offset=offset)
-            rows = members(answer, str(path[-1]))
-            yield from rows
+            rows = answer.members(str(path[-1]))
+            yield from self._rows(answer, str(path[-1]), read, must_hold=must_hold)
             offset += len(rows)
-            if not rows or not (answer.get("metadata") or {}).get("next"):
+            metadata, ids = answer.get("metadata"), {_id_of(row) for row in rows}
+            # A server that ignores the offset would be asked for the same rows for ever.
+            if not isinstance(metadata, dict) or not metadata.get("next") or ids <= seen:
                 return
+            seen |= ids
+            if len(seen) > LONGEST_LIST:
+                raise MageAnswerError(
+                    f"The list goes on after {LONGEST_LIST} rows; check that the connection's host is a Mage "
+                    f"server. The request was {answer.request}."
+                )
+
+    def _rows(
+        self,
+        answer: Answer,
+        name: str,
+        read: Callable[[Mapping[str, Any]], _Row],
+        *,
+        must_hold: str | None = None,
+    ) -> Iterator[_Row]:
+        """
+        Read the rows that an answer lists. One that makes no sense is left out, with one warning.
+
+        :param answer: The answer.
+        :param name: What it calls them.
+        :param read: Reads a row.
+        :param must_hold: A text. Who looks for it must not miss it: if a row that makes no sense holds it,
+            that is a MageAnswerError.
+        :yield: The rows.
+        """
+        for row in answer.members(name):
+            try:
+                yield read(row)
+            except ValueError as error:
+                sentence = f"A row of {name!r} makes no sense: {what_is_odd(error)}."
+                if must_hold is not None and must_hold in json.dumps(row):
+                    raise MageAnswerError(
+                        f"{sentence} It is the one that is looked for. The request was {answer.request}.",
+                        may_have_arrived=True,
+                        temporary=True,
+                    ) from None
+                if sentence not in self.session.warnings:
+                    self.session.warnings.add(sentence)
+                    log.warning("%s It is left out. The request was %s.", sentence, answer.request)
+
+
+def _id_of(row: Any) -> str:
+    return repr(row.get("id", row) if isinstance(row, dict) else row)

@@ -8,19 +8,22 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_provider_mage.api.answer import member, members
 from airflow_provider_mage.api.authoring import MageAuthoring
 from airflow_provider_mage.api.base_client import PAGE_SIZE
-from airflow_provider_mage.api.errors import MageAPIError, MageTransportError
+from airflow_provider_mage.api.errors import MageAnswerError, MageAPIError
 from airflow_provider_mage.api.models import (
     BlockRun,
     PipelineRun,
     PipelineRunStatus,
     ServerStatus,
+    Uuid,
+    Version,
 )
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+    from airflow_provider_mage.api.answer import Answer
 
 # How Mage crashes over the block runs of a run whose pipeline schedule was deleted (observed).
 ORPHAN = "'NoneType' object has no attribute 'id'"
@@ -52,17 +55,18 @@ class MageClient(MageAuthoring):
 
     def get_status(self) -> ServerStatus:
         """Read what the server tells without a log-in."""
-        return ServerStatus.from_api(_first(self.session.get("status"), "statuses"))
+        return self.session.get("status").first("statuses", ServerStatus)
 
     def get_version(self) -> str:
         """Read the version of mage-ai that the server runs; slow, as it looks for its newest release."""
-        return str(_first(self.session.get("projects"), "projects").get("version") or "")
+        return self.session.get("projects").first("projects", Version).version
 
     # Pipelines
 
     def list_pipelines(self) -> list[str]:
         """Return the ``pipeline_uuid`` of every pipeline."""
-        return [pipeline["uuid"] for pipeline in members(self.session.get("pipelines"), "pipelines")]
+        rows = self._rows(self.session.get("pipelines"), "pipelines", Uuid.from_api)
+        return [pipeline.uuid for pipeline in rows]
 
     def get_pipeline(self, pipeline_uuid: str) -> dict[str, Any]:
         """
@@ -72,7 +76,7 @@ class MageClient(MageAuthoring):
         :return: Its name, type, settings and blocks, as Mage sends them.
         :raises MageNotFoundError: If there is none of that name.
         """
-        return member(self.session.get("pipelines", pipeline_uuid), "pipeline")
+        return self.session.get("pipelines", pipeline_uuid).member("pipeline")
 
     # Pipeline runs
 
@@ -102,7 +106,7 @@ class MageClient(MageAuthoring):
         answer = self.session.post(
             "pipeline_schedules", pipeline_schedule_id, "pipeline_runs", json={"pipeline_run": run}
         )
-        return PipelineRun.from_api(member(answer, "pipeline_run"))
+        return answer.one("pipeline_run", PipelineRun)
 
     def get_pipeline_run(self, pipeline_run_id: int, *, short: bool = False) -> PipelineRun:
         """
@@ -136,6 +140,7 @@ class MageClient(MageAuthoring):
         offset: int = 0,
         page_size: int = PAGE_SIZE,
         short: bool = False,
+        must_hold: str | None = None,
     ) -> list[PipelineRun]:
         """
         Read runs, as many pages of them as it takes.
@@ -150,6 +155,8 @@ class MageClient(MageAuthoring):
         :param offset: How many to leave out before.
         :param page_size: The most runs to ask for in one request.
         :param short: Ids, statuses and execution dates only; not with ``pipeline_schedule_id``.
+        :param must_hold: A text. If a row that makes no sense holds it, that is an error, where other such
+            rows are left out with a warning.
         :return: The runs, the newest first unless ``order_by`` says otherwise.
         :raises ValueError: If ``short`` and ``pipeline_schedule_id`` are given.
         """
@@ -169,10 +176,17 @@ class MageClient(MageAuthoring):
         if short:
             params["_format"] = "with_basic_details"
 
-        rows = self._read_list(*path, page_size=min(page_size, limit), offset=offset, **params)
+        rows = self._read_list(
+            *path,
+            read=PipelineRun.from_api,
+            page_size=min(page_size, limit),
+            offset=offset,
+            must_hold=must_hold,
+            **params,
+        )
         runs = (
             run
-            for run in map(PipelineRun.from_api, rows)
+            for run in rows
             if pipeline_schedule_id in (None, run.pipeline_schedule_id)
             and not (created_after and run.created_at and run.created_at < _utc(created_after))
         )
@@ -221,27 +235,27 @@ class MageClient(MageAuthoring):
 
     def list_block_runs(self, pipeline_run_id: int) -> list[BlockRun]:
         """Read the block runs of a run, without their errors, which only its own detail has (observed)."""
-        rows = self._read_list("pipeline_runs", pipeline_run_id, "block_runs")
+        rows = self._read_list("pipeline_runs", pipeline_run_id, "block_runs", read=_with_run)
         # For an unknown run, Mage answers with everybody's block runs (observed).
-        own = (row for row in rows if row.get("pipeline_run_id") == pipeline_run_id)
-        return sorted(map(BlockRun.from_api, own), key=lambda block: block.id)
+        own = {block.id: block for block, run_id in rows if run_id == pipeline_run_id}
+        return [own[block_id] for block_id in sorted(own)]
 
 
-def _run_of(answer: Mapping[str, Any], pipeline_run_id: int) -> PipelineRun:
+def _with_run(row: Mapping[str, Any]) -> tuple[BlockRun, Any]:
+    return BlockRun.from_api(row), row.get("pipeline_run_id")
+
+
+def _run_of(answer: Answer, pipeline_run_id: int) -> PipelineRun:
     """Read the one run that an answer is about, which must be the one that was asked for."""
-    run = PipelineRun.from_api(member(answer, "pipeline_run"))
+    run = answer.one("pipeline_run", PipelineRun)
     if run.id != pipeline_run_id:
-        raise MageTransportError(
+        raise MageAnswerError(
             f"The server was asked about run {pipeline_run_id} and answered about run {run.id}; check for a "
             "cache or a proxy in front of Mage.",
             may_have_arrived=True,
             temporary=True,
         )
     return run
-
-
-def _first(answer: Mapping[str, Any], name: str) -> dict[str, Any]:
-    return member({name: next(iter(members(answer, name)), None)}, name)
 
 
 def _utc(moment: datetime) -> datetime:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage.api.answer import member
 from airflow_provider_mage.api.base_client import BaseClient
 from airflow_provider_mage.api.cluster_config import with_env_vars, with_replicas
 from airflow_provider_mage.api.models import Cluster
@@ -40,7 +39,7 @@ class MageCloudClient(BaseClient):
     def get_cluster(self, team_id: str, cluster_id: str) -> Cluster:
         """Read a cluster of a team, with its config, or raise a MageNotFoundError."""
         answer = self.session.get("teams", team_id, "clusters", cluster_id)
-        return Cluster.from_api(member(answer, "cluster"), cluster_id)
+        return answer.one("cluster", Cluster, id=cluster_id)
 
     def update_cluster(
         self,
@@ -63,7 +62,7 @@ class MageCloudClient(BaseClient):
         changes = {"config": config, "status": status}
         body = {"cluster": {name: value for name, value in changes.items() if value is not None}}
         answer = self.session.put("teams", team_id, "clusters", cluster_id, json=body)
-        return Cluster.from_api(member(answer, "cluster"), cluster_id)
+        return answer.one("cluster", Cluster, id=cluster_id)
 
     def start_cluster(self, team_id: str, cluster_id: str, *, replica_count: int = 1) -> Cluster:
         """

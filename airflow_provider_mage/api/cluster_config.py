@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage.api.errors import MageAnswerError
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
@@ -28,9 +30,16 @@ def with_env_vars(
     """
     Return a new config in which some environment variables are set and some are gone.
 
-    With ``replace``, every other one that has a plain value is gone, too.
+    With ``replace``, every other one that has a plain value is gone, too. A config whose variables are in no
+    form that is known is left as it is, by a MageAnswerError: what is sent back replaces it.
     """
-    entries = merge_env_vars(config.get(ENV_VARS) or [], env_vars, remove=remove, replace=replace)
+    found = config.get(ENV_VARS) or []
+    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+        raise MageAnswerError(
+            f"The cluster's {ENV_VARS!r} is no list of entries with a name, so it was left as it is; change "
+            "its environment variables in Mage Cloud."
+        )
+    entries = merge_env_vars(found, env_vars, remove=remove, replace=replace)
     return {**config, ENV_VARS: entries} if entries or config.get(ENV_VARS) else dict(config)
 
 

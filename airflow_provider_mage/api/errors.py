@@ -5,6 +5,7 @@ What can go wrong with Mage.
 
     MageError
     ├── MageTransportError       there was no usable answer
+    │   └── MageAnswerError      there was one, and it makes no sense
     ├── MageAPIError             Mage answered, and said no
     │   ├── MageAuthError        to these credentials
     │   └── MageNotFoundError    there is no such thing
@@ -72,6 +73,10 @@ class MageTransportError(MageError):
     def may_pass(self) -> bool:
         """Whether the same request may well succeed a little later."""
         return self.temporary
+
+
+class MageAnswerError(MageTransportError):
+    """An answer came that makes no sense: too large, not what was asked for, or about something else."""
 
 
 class MageAPIError(MageError):

@@ -3,16 +3,29 @@ Mage's nouns as frozen values.
 
 Each ``from_api`` takes one object of an answer, as documented by the Mage API and as observed on 0.9.70
 to 0.9.80. Secrets that Mage puts into its answers (a pipeline schedule's ``token``) are left out on purpose.
+
+An answer may hold anything: pydantic, which Airflow has loaded already, checks each field against its type
+here. Fields that are not here, and statuses that are new, are welcome.
 """
 
 from __future__ import annotations
 
 import re
+import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from enum import Enum
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+# Characters of a block's error that are kept. One may be megabytes long, and ends up in logs and databases.
+LONGEST_ERROR = 4000
 
 
 class PipelineRunStatus(str, Enum):
@@ -27,8 +40,8 @@ class PipelineRunStatus(str, Enum):
     """A status that this version does not know: not an end."""
 
     @classmethod
-    def _missing_(cls, value: object) -> PipelineRunStatus:  # noqa: ARG003  # Enum's own signature
-        return cls.UNKNOWN
+    def _missing_(cls, value: object) -> PipelineRunStatus | None:
+        return cls.UNKNOWN if isinstance(value, str) else None
 
     @property
     def is_terminal(self) -> bool:
@@ -51,12 +64,78 @@ class BlockRunStatus(str, Enum):
     """A status that this version does not know."""
 
     @classmethod
-    def _missing_(cls, value: object) -> BlockRunStatus:  # noqa: ARG003  # Enum's own signature
-        return cls.UNKNOWN
+    def _missing_(cls, value: object) -> BlockRunStatus | None:
+        return cls.UNKNOWN if isinstance(value, str) else None
+
+
+def parse_datetime(text: str | datetime | None) -> datetime | None:
+    """
+    Read a date of the API as an aware UTC datetime.
+
+    SQLite-backed servers send UTC without a zone, PostgreSQL-backed ones ``+00:00`` (observed).
+    """
+    if text is None or text == "":
+        return None
+    if not isinstance(text, datetime):
+        text = datetime.fromisoformat(_require_str(text)[:40].replace("Z", "+00:00"))
+    try:
+        return text.astimezone(timezone.utc) if text.tzinfo else text.replace(tzinfo=timezone.utc)
+    except OverflowError as error:  # in the years 1 and 9999
+        raise ValueError("the date is too far away") from error
+
+
+def _require_str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"a text is needed, not {type(value).__name__}")
+    return value
+
+
+def _require_word(value: str) -> str:
+    if not value or not is_word(value):
+        raise ValueError("it is no single word, and cannot be sent in a header")
+    return value
+
+
+def is_word(text: str) -> bool:
+    """Tell whether a key or a token can be sent in a header: ``requests`` quotes in its error what cannot."""
+    return text.isascii() and text.isprintable() and " " not in text
+
+
+def _or(instead: Any) -> BeforeValidator:
+    """Take a null for a value that is not there."""
+    return BeforeValidator(lambda value: instead if value is None else value)
+
+
+Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
+Name = Annotated[str, Field(max_length=1000)]
+OptionalName = Annotated[Name, _or("")]
+# What goes into a header.
+Word = Annotated[str, Field(max_length=16_384), AfterValidator(_require_word)]
+Moment = Annotated[datetime | None, BeforeValidator(parse_datetime)]
+
+
+class Record:
+    """One object of an answer."""
+
+    @classmethod
+    def from_api(cls, data: Mapping[str, Any]) -> Self:
+        """Read it, in any of Mage's formats; raises pydantic's ValidationError, which is a ValueError."""
+        reader: TypeAdapter[Self] = _reader(cls)  # type: ignore[arg-type]  # a class is hashable
+        return reader.validate_python(cls._fields(data))
+
+    @classmethod
+    def _fields(cls, data: Any) -> Any:
+        """Name the fields as they are named here; what is no object is left to pydantic."""
+        return data
+
+
+@cache
+def _reader(cls: Any) -> TypeAdapter[Any]:
+    return TypeAdapter(cls)
 
 
 @dataclass(frozen=True)
-class BlockRun:
+class BlockRun(Record):
     """
     One block of one pipeline run.
 
@@ -64,32 +143,34 @@ class BlockRun:
     along with it runs through Mage's own code and is dropped.
     """
 
-    id: int
-    block_uuid: str
+    id: Id
+    block_uuid: Name
     status: BlockRunStatus
     error: str | None = None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
+    started_at: Moment = None
+    completed_at: Moment = None
 
     @classmethod
-    def from_api(cls, data: Mapping[str, Any]) -> BlockRun:
-        """Read one element of ``block_runs``."""
-        status = BlockRunStatus(data["status"])
-        return cls(
-            id=int(data["id"]),
-            block_uuid=data["block_uuid"],
-            status=status,
-            # A block that was repaired keeps the error of its earlier failure (observed).
-            error=_block_error((data.get("metrics") or {}).get("error"))
-            if status is BlockRunStatus.FAILED
-            else None,
-            started_at=parse_datetime(data.get("started_at")),
-            completed_at=parse_datetime(data.get("completed_at")),
-        )
+    def _fields(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        error = None
+        # A block that was repaired keeps the error of its earlier failure (observed).
+        if data.get("status") == BlockRunStatus.FAILED.value and isinstance(data.get("metrics"), Mapping):
+            error = _block_error(data["metrics"].get("error"))
+        return {**data, "error": error}
+
+
+def _shape_block_runs(rows: Any) -> Any:
+    return [BlockRun._fields(row) for row in rows] if isinstance(rows, (list, tuple)) else (rows or ())
+
+
+def _in_order(block_runs: tuple[BlockRun, ...]) -> tuple[BlockRun, ...]:
+    return tuple(sorted(block_runs, key=lambda block: block.id))
 
 
 @dataclass(frozen=True)
-class PipelineRun:
+class PipelineRun(Record):
     """
     One run of a pipeline.
 
@@ -98,17 +179,19 @@ class PipelineRun:
     pipeline schedule was deleted: the blocks that it has begun end, but the run never does (observed).
     """
 
-    id: int
+    id: Id
     status: PipelineRunStatus
-    execution_date: datetime | None = None
-    pipeline_uuid: str = ""
-    pipeline_schedule_id: int | None = None
-    variables: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    block_runs: tuple[BlockRun, ...] = ()
-    created_at: datetime | None = None
-    started_at: datetime | None = None
-    completed_at: datetime | None = None
-    updated_at: datetime | None = None
+    execution_date: Moment = None
+    pipeline_uuid: OptionalName = ""
+    pipeline_schedule_id: Id | None = None
+    variables: Annotated[Mapping[str, Any], _or({})] = field(default_factory=dict, repr=False)
+    block_runs: Annotated[
+        tuple[BlockRun, ...], BeforeValidator(_shape_block_runs), AfterValidator(_in_order)
+    ] = ()
+    created_at: Moment = None
+    started_at: Moment = None
+    completed_at: Moment = None
+    updated_at: Moment = None
     is_orphan: bool = False
 
     @property
@@ -117,55 +200,30 @@ class PipelineRun:
         return f"Run {self.id} of pipeline {self.pipeline_uuid}" if self.pipeline_uuid else f"Run {self.id}"
 
     @classmethod
-    def from_api(cls, data: Mapping[str, Any]) -> PipelineRun:
-        """Read ``pipeline_run`` or one element of ``pipeline_runs``, in any of its formats."""
-        return cls(
-            id=int(data["id"]),
-            status=PipelineRunStatus(data["status"]),
-            execution_date=parse_datetime(data.get("execution_date")),
-            pipeline_uuid=data.get("pipeline_uuid") or "",
-            pipeline_schedule_id=data.get("pipeline_schedule_id"),
-            variables=data.get("variables") or {},
-            block_runs=tuple(
-                sorted(map(BlockRun.from_api, data.get("block_runs") or ()), key=lambda block: block.id)
-            ),
-            created_at=parse_datetime(data.get("created_at")),
-            started_at=parse_datetime(data.get("started_at")),
-            completed_at=parse_datetime(data.get("completed_at")),
-            updated_at=parse_datetime(data.get("updated_at")),
-            is_orphan=data.get("pipeline_schedule_id", 0) is None,
-        )
+    def _fields(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        return {**data, "is_orphan": data.get("pipeline_schedule_id", 0) is None}
 
 
 @dataclass(frozen=True)
-class PipelineSchedule:
+class PipelineSchedule(Record):
     """What starts the runs of a pipeline (Mage's UI calls it a trigger), without its ``token``."""
 
-    id: int
-    name: str
-    pipeline_uuid: str
-    schedule_type: str
-    status: str
+    id: Id
+    name: OptionalName = ""
+    pipeline_uuid: OptionalName = ""
+    schedule_type: OptionalName = ""
+    status: OptionalName = ""
 
     @property
     def is_active(self) -> bool:
         """Whether Mage's scheduler starts its runs; those of an inactive one stay ``initial`` for ever."""
         return self.status == "active"
 
-    @classmethod
-    def from_api(cls, data: Mapping[str, Any]) -> PipelineSchedule:
-        """Read ``pipeline_schedule`` or one element of ``pipeline_schedules``."""
-        return cls(
-            id=int(data["id"]),
-            name=data.get("name") or "",
-            pipeline_uuid=data.get("pipeline_uuid") or "",
-            schedule_type=data.get("schedule_type") or "",
-            status=data.get("status") or "",
-        )
-
 
 @dataclass(frozen=True)
-class Cluster:
+class Cluster(Record):
     """
     A Mage Pro cluster, as Mage Cloud shows it.
 
@@ -173,10 +231,10 @@ class Cluster:
     the cluster's environment variables.
     """
 
-    id: str
-    status: str
-    config: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    name: str = ""
+    id: Name
+    status: OptionalName = ""
+    config: Annotated[Mapping[str, Any], _or({})] = field(default_factory=dict, repr=False)
+    name: OptionalName = ""
 
     @property
     def is_active(self) -> bool:
@@ -200,45 +258,59 @@ class Cluster:
         return count if isinstance(count, int) else None
 
     @classmethod
-    def from_api(cls, data: Mapping[str, Any], cluster_id: str | None = None) -> Cluster:
-        """Read ``cluster``, which need not repeat its id, or one element of ``clusters``."""
+    def _fields(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
         found_id = next((data[key] for key in ("id", "uuid") if data.get(key) is not None), "")
-        return cls(
-            id=cluster_id or str(found_id),
-            status=str(data.get("status") or ""),
-            config=data.get("config") or {},
-            name=str(data.get("name") or ""),
+        return {**data, "id": str(found_id) if isinstance(found_id, int) else found_id}
+
+
+@dataclass(frozen=True)
+class ServerStatus(Record):
+    """What ``GET /status`` tells without a log-in."""
+
+    scheduler_status: Annotated[Name, _or("unknown")] = "unknown"
+    require_user_authentication: Annotated[bool, _or(False)] = False
+    project_type: OptionalName = ""
+
+
+@dataclass(frozen=True)
+class Uuid(Record):
+    """What a pipeline or a block is called."""
+
+    uuid: Name
+
+
+@dataclass(frozen=True)
+class Version(Record):
+    """What ``GET /projects`` says of the server's release."""
+
+    version: OptionalName = ""
+
+
+@dataclass(frozen=True)
+class LogIn(Record):
+    """What ``POST /sessions`` answers: a token fit for a header, and what its user may do."""
+
+    token: Word = field(repr=False)
+    project_access: int | None = None
+
+    @classmethod
+    def _fields(cls, data: Any) -> Any:
+        user = data.get("user") if isinstance(data, Mapping) else None
+        access = user.get("project_access") if isinstance(user, Mapping) else None
+        return (
+            {**data, "project_access": access if isinstance(access, int) else None}
+            if isinstance(data, Mapping)
+            else data
         )
 
 
 @dataclass(frozen=True)
-class ServerStatus:
-    """What ``GET /status`` tells without a log-in."""
+class ScheduleToken(Record):
+    """The secret of a pipeline schedule."""
 
-    scheduler_status: str
-    require_user_authentication: bool
-    project_type: str
-
-    @classmethod
-    def from_api(cls, data: Mapping[str, Any]) -> ServerStatus:
-        """Read one element of ``statuses``."""
-        return cls(
-            scheduler_status=data.get("scheduler_status") or "unknown",
-            require_user_authentication=bool(data.get("require_user_authentication")),
-            project_type=data.get("project_type") or "",
-        )
-
-
-def parse_datetime(text: str | None) -> datetime | None:
-    """
-    Read a date of the API as an aware UTC datetime.
-
-    SQLite-backed servers send UTC without a zone, PostgreSQL-backed ones ``+00:00`` (observed).
-    """
-    if not text:
-        return None
-    moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
-    return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+    token: Word = field(repr=False)
 
 
 def _block_error(error: Any) -> str | None:
@@ -250,10 +322,22 @@ def _block_error(error: Any) -> str | None:
     """
     if not error:
         return None
-    if not isinstance(error, Mapping):
-        return str(error).strip()
-    text, traceback = str(error.get("error") or "").strip(), str(error.get("message") or "").rstrip()
+    fields = error if isinstance(error, Mapping) else {"error": error}
+    text, traceback = (_as_text(fields.get(name)) for name in ("error", "message"))
     if not text:
-        return traceback.splitlines()[-1] if traceback else None
-    typed = re.findall(rf"^[\w.<>]+: {re.escape(text)}$", traceback, re.MULTILINE)
-    return str(typed[-1]) if typed else text
+        return shorten(traceback.rpartition("\n")[2]) or None
+    # The last one: a note, or another exception's text, may come after or before. No pattern is tried on a
+    # text that may be megabytes long, as that takes seconds.
+    at = traceback.rfind(f": {text}")
+    line = traceback[max(0, at - 200) : max(0, at)].rpartition("\n")[2]
+    kind = f"{line}: " if re.fullmatch(r"[\w.<>]+", line) else ""
+    return kind + shorten(text)
+
+
+def _as_text(value: Any) -> str:
+    return value.strip() if isinstance(value, str) else "" if value is None else reprlib.repr(value)
+
+
+def shorten(text: str) -> str:
+    """Cut a text that is too long to be logged and stored."""
+    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}… ({len(text)} characters)"

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage.api.answer import member, members
+from airflow_provider_mage.api.answer import as_object
 from airflow_provider_mage.api.client import MageClient
+from airflow_provider_mage.api.models import ScheduleToken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -28,16 +29,16 @@ class MageProClient(MageClient):
 
     def list_workspaces(self, **params: Any) -> list[dict[str, Any]]:
         """Read the cluster's workspaces, with filters that Mage takes, such as ``cluster_type``."""
-        return members(self.session.get("workspaces", **params), "workspaces")
+        return list(self._rows(self.session.get("workspaces", **params), "workspaces", as_object))
 
     def get_workspace(self, name: str, **params: Any) -> dict[str, Any]:
         """Read the workspace of that name, with filters as for :meth:`list_workspaces`."""
-        return member(self.session.get("workspaces", name, **params), "workspace")
+        return self.session.get("workspaces", name, **params).member("workspace")
 
     def create_workspace(self, name: str, **fields: Any) -> dict[str, Any]:
         """Create a workspace, with anything else that Mage takes, such as ``container_config``."""
         answer = self.session.post("workspaces", json={"workspace": {"name": name, **fields}})
-        return member(answer, "workspace")
+        return answer.member("workspace")
 
     def update_workspace(self, name: str, action: str, **fields: Any) -> dict[str, Any]:
         """
@@ -50,7 +51,7 @@ class MageProClient(MageClient):
         :return: What Mage says of it.
         """
         body = {"workspace": {"action": action, **fields}}
-        return member(self.session.put("workspaces", name, json=body), "workspace")
+        return self.session.put("workspaces", name, json=body).member("workspace")
 
     def delete_workspace(self, name: str) -> None:
         """Delete the workspace of that name."""
@@ -88,12 +89,12 @@ class MageProClient(MageClient):
         source = {"head": {"name": branch}, "name": message, "version": commit}
         body = {"deployment": {"source": source, "stage": stage}}
         answer = self.session.post("deployment_settings", setting_name, "deployments", json=body)
-        return member(answer, "deployment")
+        return answer.member("deployment")
 
     def get_deployment(self, setting_name: str, deployment_id: str | int) -> dict[str, Any]:
         """Read a deployment made with a setting. A guess, by the convention that Mage's API follows."""
         answer = self.session.get("deployment_settings", setting_name, "deployments", deployment_id)
-        return member(answer, "deployment")
+        return answer.member("deployment")
 
     # Single blocks
 
@@ -127,8 +128,9 @@ class MageProClient(MageClient):
             (observed).
         :raises MageTransportError: With ``may_have_arrived`` if nobody knows whether it ran.
         """
-        schedule = member(self.session.get("pipeline_schedules", pipeline_schedule_id), "pipeline_schedule")
-        self.session.auth.on_secret(schedule["token"])
+        answer = self.session.get("pipeline_schedules", pipeline_schedule_id)
+        token = answer.one("pipeline_schedule", ScheduleToken).token
+        self.session.auth.on_secret(token)
         body = {
             "run": {
                 "pipeline_uuid": pipeline_uuid,
@@ -140,6 +142,6 @@ class MageProClient(MageClient):
                 "incomplete_only": incomplete_only,
             }
         }
-        bearer = {"Authorization": f"Bearer {schedule['token']}"}
+        bearer = {"Authorization": f"Bearer {token}"}
         answer = self.session.request("POST", "runs", json=body, headers=bearer, timeout=timeout)
         return answer.get("run")

@@ -7,15 +7,15 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-import requests
-
 from airflow_provider_mage.api.answer import read_answer
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.retries import Clock, RetryPolicy, call_with_retries
-from airflow_provider_mage.api.transport import translate_request_error
+from airflow_provider_mage.api.wire import Http, guard
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from airflow_provider_mage.api.answer import Answer
 
 
 class MageSession:
@@ -25,7 +25,7 @@ class MageSession:
     :param api_url: The API's root, such as ``http://localhost:6789/api``.
     :param auth: The user; by default none, for a server with authentication switched off.
     :param verify: TLS verification, as in ``requests``: True, False or the path of a CA bundle.
-    :param timeout: Seconds to wait for a connection, and for each part of an answer.
+    :param timeout: Seconds that one request may take, from the connection to the end of the answer.
     :param retry_for: Seconds after which a request that could not be answered is not sent again.
     :param clock: The time; tests have their own.
     """
@@ -42,13 +42,15 @@ class MageSession:
     ) -> None:
         self.api_url = api_url.rstrip("/")
         self.auth = auth or MageAuth(self.api_url, Credentials(), verify=verify, timeout=timeout)
-        self.http = _Http(timeout)
+        self.http = Http(timeout)
         self.http.auth = self.auth
         self.http.verify = verify
         self.http.headers["Content-Type"] = "application/json"
         self.timeout = timeout
         self.retries = RetryPolicy(retry_for)
         self.clock = clock
+        # What was said of odd answers already.
+        self.warnings: set[str] = set()
 
     def with_retries(self, retries: RetryPolicy) -> Self:
         """Return the same conversation, over the same connections, with another retry policy."""
@@ -56,15 +58,15 @@ class MageSession:
         other.retries = retries
         return other
 
-    def get(self, *path: str | int, **params: Any) -> dict[str, Any]:
+    def get(self, *path: str | int, **params: Any) -> Answer:
         """Read a resource; parameters and errors as in :meth:`request`."""
         return self.request("GET", *path, params=params, is_repeatable=True)
 
-    def post(self, *path: str | int, json: Any) -> dict[str, Any]:
+    def post(self, *path: str | int, json: Any) -> Answer:
         """Create a resource; sent again only if it certainly did not arrive. Parameters as in :meth:`get`."""
         return self.request("POST", *path, json=json)
 
-    def put(self, *path: str | int, json: Any, is_repeatable: bool = False) -> dict[str, Any]:
+    def put(self, *path: str | int, json: Any, is_repeatable: bool = False) -> Answer:
         """Change a resource. Parameters as in :meth:`request`."""
         return self.request("PUT", *path, json=json, is_repeatable=is_repeatable)
 
@@ -77,7 +79,7 @@ class MageSession:
         headers: dict[str, str] | None = None,
         timeout: float | None = None,
         is_repeatable: bool = False,
-    ) -> dict[str, Any]:
+    ) -> Answer:
         """
         Send one request, again where that is safe.
 
@@ -86,7 +88,7 @@ class MageSession:
         :param params: The query.
         :param json: The body.
         :param headers: More headers than those of every request.
-        :param timeout: Seconds to wait; by default the session's.
+        :param timeout: Seconds that it may take; by default the session's.
         :param is_repeatable: Whether it does no harm if Mage gets the request twice.
         :return: The answer's JSON object.
         :raises MageTransportError: If there was no usable answer in the time that the policy gives.
@@ -95,8 +97,8 @@ class MageSession:
         """
         url = "/".join([self.api_url, *map(_quote, path)])
 
-        def send() -> dict[str, Any]:
-            try:
+        def send() -> Answer:
+            with guard(method, url):
                 response = self.http.request(
                     method,
                     url,
@@ -106,9 +108,7 @@ class MageSession:
                     timeout=timeout or self.timeout,
                     allow_redirects=False,
                 )
-            except requests.RequestException as error:
-                raise translate_request_error(error, method, url) from error
-            return read_answer(response, is_logged_in=self.auth.is_logged_in)
+                return read_answer(response, is_logged_in=self.auth.is_logged_in)
 
         return call_with_retries(send, self.retries, is_repeatable=is_repeatable, clock=self.clock)
 
@@ -126,30 +126,3 @@ def _quote(segment: str | int) -> str:
     if text in ("", ".", ".."):  # these would change the path, and quoting them does not help
         raise ValueError(f"{text!r} cannot be the name or id of anything in Mage.")
     return quote(text, safe="")
-
-
-class _Http(requests.Session):
-    """
-    A ``requests`` session that always has a time limit, and that takes key and token to no other host.
-
-    :param timeout: Seconds to wait, unless a request has its own limit.
-    """
-
-    def __init__(self, timeout: float) -> None:
-        super().__init__()
-        self._timeout = timeout
-
-    def request(  # type: ignore[override]  # passes on what it does not name
-        self, method: str, url: str, *args: Any, **options: Any
-    ) -> requests.Response:
-        """Send a request; parameters as in ``requests``."""
-        options.setdefault("timeout", self._timeout)
-        # Else requests prefers REQUESTS_CA_BUNDLE to a session that does not verify.
-        options.setdefault("verify", self.verify)
-        return super().request(method, url, *args, **options)
-
-    def rebuild_auth(self, prepared_request: requests.PreparedRequest, response: requests.Response) -> None:
-        """Take everything that authenticates off a request that is redirected to another host."""
-        if self.should_strip_auth(str(response.request.url), str(prepared_request.url)):
-            for name in ("Authorization", "X-API-KEY", "OAUTH-TOKEN", "Cookie"):
-                prepared_request.headers.pop(name, None)

@@ -8,6 +8,7 @@ import pytest
 from airflow_provider_mage import api
 from airflow_provider_mage.api import errors
 from airflow_provider_mage.api.errors import (
+    MageAnswerError,
     MageAPIError,
     MageAuthError,
     MageError,
@@ -21,6 +22,7 @@ from airflow_provider_mage.triggers.event import make_event, read_event
 EXAMPLES = [
     MageError("no"),
     MageTransportError("gone", may_have_arrived=True, temporary=True, retry_after=3.5),
+    MageAnswerError("nonsense", may_have_arrived=True, temporary=True),
     MageAPIError("no", code=500, type="odd", reason="because", temporary=True),
     MageAuthError("who?", what="API key", code=401, type="invalid_api_key", reason="Invalid."),
     MageNotFoundError("none", code=404, type="record_not_found", reason="gone"),

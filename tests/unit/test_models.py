@@ -116,14 +116,20 @@ def test_a_run_is_over_if_mage_will_not_touch_it_again(status):
     assert status.is_terminal is (status.value in ("completed", "failed", "cancelled"))
 
 
-@pytest.mark.parametrize("value", ["", None, "paused", 7, [], "Completed"])
+@pytest.mark.parametrize("value", ["", "paused", "Completed"])
 def test_unknown_statuses_are_known_as_such(value):
     assert PipelineRunStatus(value) is PipelineRunStatus.UNKNOWN
     assert BlockRunStatus(value) is BlockRunStatus.UNKNOWN
 
 
+@pytest.mark.parametrize("value", [None, 7, [], {}, True])
+def test_what_is_no_text_is_no_status(value):
+    with pytest.raises(ValueError, match="status"):
+        PipelineRun.from_api({"id": 7, "status": value})
+
+
 def test_short_form_of_a_run_is_enough():
-    run = PipelineRun.from_api({"id": "7", "status": "running", "execution_date": "2026-11-22 16:12:48"})
+    run = PipelineRun.from_api({"id": 7, "status": "running", "execution_date": "2026-11-22 16:12:48"})
 
     assert (run.id, run.pipeline_uuid, run.pipeline_schedule_id, run.block_runs) == (7, "", None, ())
 

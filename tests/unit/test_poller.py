@@ -192,8 +192,8 @@ FORBIDDEN = {"error": {"code": 403, "message": "Unauthorized access.", "type": "
 UNREADABLE_FEEDS = {
     "forbidden": faults.Fault("403", is_processed=False, change=lambda *_: faults.Answer.of(FORBIDDEN)),
     "crashes": faults.crash("'bogus' is not among the defined enum values."),
-    "odd row": faults.Fault(
-        "odd", is_processed=False, change=lambda *_: faults.Answer.of({"pipeline_runs": [{"id": 1}]})
+    "no list": faults.Fault(
+        "odd", is_processed=False, change=lambda *_: faults.Answer.of({"pipeline_runs": {"id": 1}})
     ),
 }
 
@@ -213,6 +213,24 @@ def test_a_feed_that_cannot_be_read_is_done_without(mage, schedule, why):
 
     assert virtual_time.run(scenario()) <= 10.0
     assert mage.count("GET", FEED) <= 2
+
+
+def test_an_odd_row_in_the_feed_costs_the_others_nothing(mage, schedule, edited, caplog):
+    run_ids = [mage.pipeline_run(schedule).id for _ in range(6)]
+    odd = edited(lambda answer: answer["pipeline_runs"].insert(0, {"id": 1}))
+    mage.inject(odd, times=None, match=("GET", FEED))
+
+    async def scenario():
+        async with waiting(RunPoller(asks(mage)), run_ids) as tasks:
+            await asyncio.sleep(60)
+            for run_id in run_ids:
+                mage.finish(run_id)
+            ended = asyncio.get_running_loop().time()
+            return max(await asyncio.gather(*tasks.values())) - ended
+
+    assert virtual_time.run(scenario()) <= 10.0
+    assert mage.count("GET", FEED) > 2
+    assert caplog.text.count("It is left out.") == 1
 
 
 def test_a_feed_that_can_be_read_again_is_used_again(mage, schedule):
@@ -246,7 +264,8 @@ def test_a_run_of_which_mage_talks_nonsense_concerns_only_those_who_wait_for_it(
     outcomes = virtual_time.run(scenario())
     [error] = [outcome for outcome in outcomes if isinstance(outcome, MageError)]
     assert error is outcomes[2]
-    assert f"Cannot read run {run_ids[2]}" in str(error)
+    assert "`status`: Field required" in str(error)
+    assert str(error).endswith(f"/api/pipeline_runs/{run_ids[2]}.")
 
 
 def test_everybody_hears_of_an_outage_and_the_poller_backs_off(mage, schedule):
