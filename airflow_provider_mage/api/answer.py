@@ -8,7 +8,6 @@ whatever stands in front of it (a proxy, a log-in page, a load balancer) answers
 from __future__ import annotations
 
 import re
-import reprlib
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -25,6 +24,7 @@ from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MageTransportError,
 )
+from airflow_provider_mage.api.foreign_text import excerpt, last_line
 
 if TYPE_CHECKING:
     from requests import Response
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.models import Record
 
 _Record = TypeVar("_Record", bound="Record")
-
-EXCERPT_LENGTH = 300
-
-# Characters of a foreign text that are looked at at all, for an excerpt: an error may be megabytes long.
-_LOOKED_AT = 10_000
 
 # The most seconds to stay away for, whatever a server or a proxy asks for: one of them may ask for a day.
 LONGEST_RETRY_AFTER = 60.0
@@ -205,13 +200,6 @@ def public_url(url: str) -> str:
     return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
 
 
-def excerpt(text: Any) -> str:
-    """Return the beginning of a foreign text, on one line and fit to be shown, stored and sent."""
-    looked_at = (text if isinstance(text, str) else reprlib.repr(text))[:_LOOKED_AT]
-    line = re.sub(r"\s+", " ", looked_at).strip().encode("utf-8", "replace").decode()
-    return line if len(line) <= EXCERPT_LENGTH else line[: EXCERPT_LENGTH - 1] + "…"
-
-
 def _json_of(response: Response) -> Any:
     """
     Decode a body, which is UTF-8 whatever its headers say, as JSON is.
@@ -226,7 +214,7 @@ def _json_of(response: Response) -> Any:
 
 
 def _no_json(response: Response, where: str) -> MageTransportError:
-    status, text = response.status_code, response.content[:_LOOKED_AT].strip()
+    status, text = response.status_code, response.content[:100].strip()
     is_page = text.startswith(b"<")
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         advice, temporary = "see the server's log", True
@@ -318,7 +306,7 @@ def _reason(error: Mapping[str, Any]) -> str:
     with the statement and its values, among which may be a token.
     """
     text = error.get("exception") or error.get("message") or "no reason given"
-    text = text if isinstance(text, str) else reprlib.repr(text)
-    if text.startswith("Traceback (most recent call last)"):
-        text = text[-_LOOKED_AT:].rstrip().rpartition("\n")[2]
-    return excerpt(text[:_LOOKED_AT].partition("[SQL:")[0])
+    if not isinstance(text, str):
+        return excerpt(text)
+    is_traceback = text.startswith("Traceback (most recent call last)")
+    return excerpt((last_line(text) if is_traceback else text).partition("[SQL:")[0]) or "no reason given"

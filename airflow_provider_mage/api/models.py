@@ -11,7 +11,6 @@ here. Fields that are not here, and statuses that are new, are welcome.
 from __future__ import annotations
 
 import re
-import reprlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -21,11 +20,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
 
+from airflow_provider_mage.api.foreign_text import excerpt, shorten, without_controls
+
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-# Characters of a block's error that are kept. One may be megabytes long, and ends up in logs and databases.
-LONGEST_ERROR = 4000
 
 
 class PipelineRunStatus(str, Enum):
@@ -107,7 +105,7 @@ def _or(instead: Any) -> BeforeValidator:
 
 
 Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Name = Annotated[str, Field(max_length=1000)]
+Name = Annotated[str, Field(max_length=1000), AfterValidator(without_controls)]
 OptionalName = Annotated[Name, _or("")]
 # What goes into a header.
 Word = Annotated[str, Field(max_length=16_384), AfterValidator(_require_word)]
@@ -335,9 +333,4 @@ def _block_error(error: Any) -> str | None:
 
 
 def _as_text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else "" if value is None else reprlib.repr(value)
-
-
-def shorten(text: str) -> str:
-    """Cut a text that is too long to be logged and stored."""
-    return text if len(text) <= LONGEST_ERROR else f"{text[:LONGEST_ERROR]}… ({len(text)} characters)"
+    return value.strip() if isinstance(value, str) else "" if value is None else excerpt(value)

@@ -8,7 +8,7 @@ import requests
 from hypothesis import given
 from hypothesis import strategies as st
 
-from airflow_provider_mage.api.answer import EXCERPT_LENGTH, public_url, read_answer, token_was_refused
+from airflow_provider_mage.api.answer import public_url, read_answer, token_was_refused
 from airflow_provider_mage.api.auth import Credentials
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import (
@@ -18,6 +18,7 @@ from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MageTransportError,
 )
+from airflow_provider_mage.api.foreign_text import EXCERPT_LENGTH
 from fakes import faults
 from fakes.mage import FakeMage
 

@@ -87,9 +87,26 @@ def test_unusual_errors_of_a_block(error, shown):
     assert block_with(error).error == shown
 
 
-@given(text=st.text(min_size=1).filter(lambda text: text == text.strip()))
-def test_text_of_a_blocks_error_is_never_cut(text):
+@given(
+    text=st.text(st.characters(exclude_categories=["Cc", "Cs"]), min_size=1).filter(
+        lambda text: text == text.strip()
+    )
+)
+def test_text_of_a_blocks_error_is_whole(text):
     assert raised(ValueError(text)).endswith(text)
+
+
+@pytest.mark.parametrize("text", ["x" * 10**6, "a line\n" * 100_000])
+def test_text_of_a_blocks_error_that_is_very_long_is_cut_behind_its_type(text):
+    shown = raised(ValueError(text))
+
+    assert shown.startswith(f"ValueError: {text[:100]}")
+    assert shown.endswith(f"… ({len(text.strip())} characters)")
+    assert len(shown) < 5000
+
+
+def test_text_of_a_blocks_error_moves_no_cursor_and_can_be_stored():
+    assert block_with({"error": "a\x1b[2Jb\0c\nd"}).error == "a [2Jb c\nd"
 
 
 @pytest.mark.parametrize(
