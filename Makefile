@@ -16,6 +16,7 @@ MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
 DATABASE ?= sqlite postgresql
 PYTEST_ARGS ?=
 RUNS ?= 500
+FUZZ_SECONDS ?= 600
 ENV_DIR := $(abspath $(ENVS))
 TOOLS := $(ENV_DIR)/tools/bin
 UV := TMPDIR=$(ENV_DIR)/tmp $(TOOLS)/uv --quiet
@@ -36,7 +37,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help setup demo quick test check fmt build unit contract faults e2e bench constraints clean
+.PHONY: help setup demo quick test check fmt build unit hostile fuzz contract faults e2e bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -51,8 +52,8 @@ quick: DATABASE = sqlite
 quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: check, unit and contract, on one Airflow line and with Mage on SQLite
 	$(STAGES) --at-once 3 check unit contract
 
-test: setup ## before a push, and in CI: check, unit, contract, faults and e2e
-	$(STAGES) --runs 30 check unit contract faults e2e
+test: setup ## before a push, and in CI: check, unit, hostile, contract, faults and e2e
+	$(STAGES) --runs 30 check unit hostile contract faults e2e
 
 check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, types, docstrings, imports
 	@$(TOOLS)/ruff format --check --diff --quiet || { echo "make check: 'make fmt' formats these" >&2; exit 1; }
@@ -70,6 +71,12 @@ build: $(STAMP)/wheel ## build the sdist, and the wheel out of it, into dist/
 
 unit: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) ## after a change to the package: unit tests and the wheel, on both Airflow lines
 	$(STAGES) unit
+
+hostile: $(STAMP)/wheel-in-airflow-3 ## after a change to what reads answers or arguments: everything odd, everywhere, and at random
+	$(STAGES) hostile
+
+fuzz: $(STAMP)/wheel-in-airflow-3 ## the same at random for longer: FUZZ_SECONDS=600 for each fuzz test
+	$(STAGES) --fuzz-seconds $(FUZZ_SECONDS) --pytest-args='-k random $(PYTEST_ARGS)' hostile
 
 contract: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to api/ or the fakes: the fake against a real Mage, on SQLite and on PostgreSQL (MAGE=0.9.70: the oldest)
 	$(STAGES) contract

@@ -2,7 +2,7 @@
 Run stages of the tests side by side, each timed, and each so that it leaves nothing behind.
 
     stages.py [--at-once N] [--airflow 3 2.11] [--mage 0.9.80] [--database sqlite postgresql] [--runs 30]
-        STAGE [STAGE ...]
+        [--fuzz-seconds 20] STAGE [STAGE ...]
 
 A stage is a command that runs below a guard and in a temporary directory of its own, in memory where there is
 room. Both go with the stage, also when this process or the `make` that started it is killed. One stage alone
@@ -25,7 +25,7 @@ from tempfile import mkdtemp
 from guard import GuardedProcess
 from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
-NAMES = ("check", "unit", "contract", "faults", "e2e")
+NAMES = ("check", "unit", "hostile", "contract", "faults", "e2e")
 DATABASES = ("sqlite", "postgresql")
 UNIT_TESTS = ("tests/harness", "tests/package", "tests/unit")
 UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
@@ -129,6 +129,7 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
             pytest(f"contract-{database}", "3", "tests/contract", *CONTRACT_WORKERS, MAGE_DATABASE=database)
             for database in args.database
         ],
+        "hostile": [pytest("hostile", "3", "tests/hostile", f"--fuzz-seconds={args.fuzz_seconds}")],
         "unit": [pytest(f"unit-{line}", line, *UNIT_TESTS, *UNIT_WORKERS) for line in args.airflow],
         "check": [Stage("check", ["make", "--no-print-directory", "check"])],
     }
@@ -173,6 +174,7 @@ def main() -> int:
         "--database", nargs="+", choices=DATABASES, default=DATABASES, help="of contract's Mage"
     )
     parser.add_argument("--runs", type=int, default=0, help="of faults at random")
+    parser.add_argument("--fuzz-seconds", type=float, default=20.0, help="of each fuzz test of hostile")
     parser.add_argument("--pytest-args", default="")
     args = parser.parse_args()
     die_with_parent()

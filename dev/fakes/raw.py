@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 class RawServer:
     """
-    A server for as long as its ``with`` block, of one connection after the other or several at a time.
+    A server for as long as its ``with`` block.
 
     :param answer: Makes the pieces to send out of a request's first line; the connection is closed after the
-        last one, unless ``keep_alive``. A piece that waits in it is a pause.
+        last one, unless ``keep_alive``.
     :param keep_alive: Whether the connection stays open for more requests.
     """
 
@@ -33,6 +33,7 @@ class RawServer:
         self._keep_alive = keep_alive
         self.is_over = threading.Event()
         self._listener = socket.create_server((LOOPBACK, 0), backlog=128)
+        self.url = f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
 
     def __enter__(self) -> Self:
         threading.Thread(target=self._accept, daemon=True).start()
@@ -46,11 +47,6 @@ class RawServer:
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-
-    @property
-    def url(self) -> str:
-        """Where it is."""
-        return f"http://{LOOPBACK}:{self._listener.getsockname()[1]}"
 
     def _accept(self) -> None:
         with suppress(OSError):
