@@ -6,7 +6,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from airflow_provider_mage._runs.cancel import cancel_run
-from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import PipelineRunStatus
 from airflow_provider_mage.api.retries import RetryPolicy
 
@@ -89,7 +88,7 @@ def cancel_duplicates(client: MageClient, pipeline_run_id: int, claim: Claim) ->
             and claim.identity.covers(run)
         ]
         _cancel(client, pipeline_run_id, duplicates)
-    except MageError as error:
+    except Exception as error:  # noqa: BLE001  whatever it is
         log.warning("Cannot check whether run %s was started twice. %s", pipeline_run_id, error)
 
 

@@ -45,6 +45,8 @@ _DATABASE_TROUBLE = re.compile(
     r"\(sqlite3\.OperationalError\) database is locked"
     r"|\(psycopg2\.(OperationalError|InterfaceError|errors\.AdminShutdown)\)"
 )
+# What Mage says to whoever is not logged in and would have to be (observed).
+_NEEDS_LOG_IN = "invalid scope"
 _NO_JSON: Any = object()
 _NO_API = "check that the connection's host, port and base path are those of a Mage server"
 
@@ -289,11 +291,12 @@ def _refusal(
         )
     if code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return None, ""
-    advice = (
-        "the role of the connection's user does not allow this."
-        if is_logged_in
-        else "the server wants a log-in: give the connection a login and a password."
-    )
+    if is_logged_in:
+        advice = "the role of the connection's user does not allow this, or a setting of the server."
+    elif _NEEDS_LOG_IN in reason or code == HTTPStatus.UNAUTHORIZED:
+        advice = "the server wants a log-in: give the connection a login and a password."
+    else:
+        advice = "a setting of the server, such as DISABLE_NOTEBOOK_EDIT_ACCESS, does not allow this."
     what = "Permission" if code == HTTPStatus.FORBIDDEN else "Credentials"
     return what, f"Mage refused access ({reason}); {advice}"
 

@@ -204,6 +204,14 @@ def test_missing_log_in_is_asked_for(mage, session):
         session(mage, credentials=Credentials()).get("pipelines")
 
 
+def test_a_server_without_log_ins_wants_none_if_its_settings_forbid_something(scripted):
+    message = "Unauthorized operation create on pipeline_schedules, failed condition."
+    refusal = {"error": {"code": 403, "message": message, "type": "unauthorized_access"}}
+
+    with pytest.raises(MageAuthError, match="a setting of the server, such as DISABLE_NOTEBOOK_EDIT_ACCESS"):
+        scripted(refusal).post("pipelines", "p", "pipeline_schedules", json={})
+
+
 def test_too_small_a_role_is_named(session):
     with FakeMage(role="viewer") as server:
         server.example_pipelines()
