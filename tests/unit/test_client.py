@@ -5,7 +5,12 @@ from datetime import datetime, timedelta, timezone
 import pytest
 
 from airflow_provider_mage.api.client import PAGE_SIZE, MageClient
-from airflow_provider_mage.api.errors import MageAPIError, MageNotFoundError, MageTransportError
+from airflow_provider_mage.api.errors import (
+    MageAnswerError,
+    MageAPIError,
+    MageNotFoundError,
+    MageTransportError,
+)
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 from fakes.mage import FakeMage
 
@@ -394,6 +399,36 @@ def test_answer_about_another_run_is_no_answer(mage, client, schedule, edited, a
 
     assert caught.value.temporary
     assert caught.value.may_have_arrived
+
+
+def odd_row(**fields):
+    return lambda answer: answer["pipeline_runs"].insert(1, {**fields, "id": "seven", "status": "running"})
+
+
+def test_a_row_that_makes_no_sense_is_left_out_of_a_list_with_one_warning(
+    mage, client, schedule, edited, caplog
+):
+    runs = [mage.pipeline_run(schedule).id for _ in range(3)]
+    mage.inject(edited(odd_row()), times=None, match=RUNS)
+
+    for _ in range(2):
+        assert [run.id for run in client.list_pipeline_runs(pipeline_schedule_id=schedule.id)] == runs[::-1]
+
+    assert (
+        caplog.text.count("A row of 'pipeline_runs' makes no sense: `id`: Input should be a valid integer.")
+        == 1
+    )
+
+
+def test_a_row_that_makes_no_sense_and_may_be_the_one_that_is_looked_for_is_an_error(
+    mage, client, schedule, edited
+):
+    mage.pipeline_run(schedule)
+    mage.inject(edited(odd_row(variables={"airflow": {"run_key": "abc"}})), times=None, match=RUNS)
+
+    assert len(client.list_pipeline_runs(pipeline_schedule_id=schedule.id, must_hold="another")) == 1
+    with pytest.raises(MageAnswerError, match="It is the one that is looked for"):
+        client.list_pipeline_runs(pipeline_schedule_id=schedule.id, must_hold="abc")
 
 
 def test_client_without_airflow_logs_in_by_itself(mage):

@@ -111,6 +111,15 @@ def the_run(mage):
 # The operator
 
 
+def test_an_odd_neighbour_of_the_run_changes_nothing(mage, operate, edited):
+    """It is on the list that is searched after a start whose answer was lost, and again before a retry."""
+    odd = edited(lambda answer: answer["pipeline_runs"].append({"id": None, "status": "running"}))
+    mage.inject(odd, times=None, match=LOOKS_FOR_DUPLICATES)
+    mage.inject(faults.CLOSE_AFTER, match=("POST", r"/pipeline_runs$"))
+
+    assert operate().run() == the_run(mage).id
+
+
 def test_a_look_for_duplicates_that_goes_wrong_does_not_cost_the_run(mage, operate):
     fault = faults.crash()
     mage.inject(fault, match=LOOKS_FOR_DUPLICATES)
