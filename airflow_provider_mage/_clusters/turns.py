@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-import logging
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.api.host_folder import host_lock
+from airflow_provider_mage.api.host_folder import go_on_without, take_host_lock
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-log = logging.getLogger(__name__)
-
 # Seconds to wait for the tasks before us.
 PATIENCE = 600.0
+
+_without_turns = partial(
+    go_on_without,
+    "Tasks of this host do not take turns with clusters: one may change a cluster while another does.",
+    to_mend="Set XDG_CACHE_HOME to a folder on a local disk that this user may write to.",
+)
 
 
 @contextmanager
@@ -23,21 +27,18 @@ def turn_on_host(name: str) -> Iterator[None]:
     """
     Keep the other processes of this user on this host out; if the turn does not come, raise a MageError.
 
-    Where there is no disk to keep a lock on, the log says so, and everybody is let in: writers on other hosts
-    cannot be kept out either, so those who use this notice them anyway.
+    Where there is no disk to keep a lock on, or none that has locks, the log says so, and everybody is let
+    in: writers on other hosts cannot be kept out either, so those who use this notice them anyway.
     """
-    from filelock import Timeout
-
-    try:
-        lock = host_lock(name)
-        lock.acquire(timeout=PATIENCE)
-    except Timeout as error:
-        raise MageError(f"Timed out: other tasks of this host are still changing {name}.") from error
-    except OSError as error:
-        log.warning("Cannot lock %s: other tasks of this host may change it meanwhile. %s", name, error)
-        yield
-        return
+    lock, is_late = None, False
+    with _without_turns():
+        lock = take_host_lock(name, PATIENCE)
+        is_late = lock is None
+    if is_late:
+        raise MageError(f"Timed out: other tasks of this host are still changing {name}.")
     try:
         yield
     finally:
-        lock.release()
+        if lock is not None:
+            with _without_turns():
+                lock.release()

@@ -1,5 +1,7 @@
 """Environment variables of a cluster: what is merged, what survives, and who may write meanwhile."""
 
+import errno
+import fcntl
 import json
 import logging
 import subprocess
@@ -254,15 +256,26 @@ def test_threads_of_one_process_take_turns_too(cloud, handle):
     assert cloud.count("PUT") == 8
 
 
-def test_no_disk_no_turns_but_the_change_is_made(cloud, handle, monkeypatch, caplog):
-    def no_folder(folder):
-        raise OSError("read-only file system")
+@pytest.mark.parametrize("error", [OSError(errno.EACCES, "Permission denied"), NotImplementedError()])
+def test_no_locks_no_turns_but_the_change_is_made(cloud, handle, monkeypatch, caplog, error):
+    def refuse(*args):
+        raise error
 
-    monkeypatch.setattr("airflow_provider_mage.api.host_folder.private_folder", no_folder)
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    env_vars.update_env_vars(handle, {"OURS": "1"})
+    env_vars.update_env_vars(handle, {"OURS": "2"})
+
+    assert cloud.env("c1")["OURS"] == "2"
+    assert caplog.text.count("one may change a cluster while another does") == 1
+
+
+def test_no_disk_no_turns_but_the_change_is_made(cloud, handle, monkeypatch, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     env_vars.update_env_vars(handle, {"OURS": "1"})
 
     assert "OURS" in cloud.env("c1")
-    assert "other tasks of this host may change it meanwhile" in caplog.text
+    assert "one may change a cluster while another does. The reason: Not a directory" in caplog.text
 
 
 def test_operator_never_defers(cloud, task):
