@@ -61,7 +61,9 @@ class BlockRun:
     One block of one pipeline run.
 
     ``error`` is the block's own exception, such as ``ValueError: no rows``; the traceback that Mage sends
-    along with it runs through Mage's own code and is dropped.
+    along with it runs through Mage's own code and is dropped. Mage writes it once for each block run: of a
+    block that fails again after a repair, it is still the first one (observed). ``has_error`` says whether
+    there is one, whatever the status.
     """
 
     id: int
@@ -70,21 +72,30 @@ class BlockRun:
     error: str | None = None
     started_at: datetime | None = None
     completed_at: datetime | None = None
+    updated_at: datetime | None = None
+    has_metrics: bool = False
+    has_error: bool = False
+    spawns_children: bool = False
+    """Whether it only makes the block runs of a dynamic block's children, in its own name."""
 
     @classmethod
     def from_api(cls, data: Mapping[str, Any]) -> BlockRun:
         """Read one element of ``block_runs``."""
         status = BlockRunStatus(data["status"])
+        metrics = data.get("metrics") or {}
+        flags = (metrics.get("metadata") or {}).get("flags") or ()
         return cls(
             id=int(data["id"]),
             block_uuid=data["block_uuid"],
             status=status,
             # A block that was repaired keeps the error of its earlier failure (observed).
-            error=_block_error((data.get("metrics") or {}).get("error"))
-            if status is BlockRunStatus.FAILED
-            else None,
+            error=_block_error(metrics.get("error")) if status is BlockRunStatus.FAILED else None,
             started_at=parse_datetime(data.get("started_at")),
             completed_at=parse_datetime(data.get("completed_at")),
+            updated_at=parse_datetime(data.get("updated_at")),
+            has_metrics=bool(metrics),
+            has_error=bool(metrics.get("error")),
+            spawns_children="original" in flags and "dynamic_child" in flags,
         )
 
 
@@ -139,13 +150,21 @@ class PipelineRun:
 
 @dataclass(frozen=True)
 class PipelineSchedule:
-    """What starts the runs of a pipeline (Mage's UI calls it a trigger), without its ``token``."""
+    """
+    What starts the runs of a pipeline (Mage's UI calls it a trigger), without its ``token``.
+
+    ``timeout`` is in seconds from a run's first start; a run that has reached it gets ``timeout_status``.
+    ``run_limit`` is how many of its runs go on at once; the pipeline may have another limit.
+    """
 
     id: int
     name: str
     pipeline_uuid: str
     schedule_type: str
     status: str
+    timeout: float | None = None
+    timeout_status: PipelineRunStatus = PipelineRunStatus.FAILED
+    run_limit: int | None = None
 
     @property
     def is_active(self) -> bool:
@@ -155,12 +174,16 @@ class PipelineSchedule:
     @classmethod
     def from_api(cls, data: Mapping[str, Any]) -> PipelineSchedule:
         """Read ``pipeline_schedule`` or one element of ``pipeline_schedules``."""
+        settings = data.get("settings") or {}
         return cls(
             id=int(data["id"]),
             name=data.get("name") or "",
             pipeline_uuid=data.get("pipeline_uuid") or "",
             schedule_type=data.get("schedule_type") or "",
             status=data.get("status") or "",
+            timeout=_number(settings.get("timeout")),
+            timeout_status=PipelineRunStatus(settings.get("timeout_status") or PipelineRunStatus.FAILED),
+            run_limit=_number(settings.get("pipeline_run_limit")),
         )
 
 
@@ -213,11 +236,16 @@ class Cluster:
 
 @dataclass(frozen=True)
 class ServerStatus:
-    """What ``GET /status`` tells without a log-in."""
+    """
+    What ``GET /status`` tells without a log-in.
+
+    ``cluster_type`` is where Mage has found itself to be, such as ``k8s``; None for a server of its own.
+    """
 
     scheduler_status: str
     require_user_authentication: bool
     project_type: str
+    cluster_type: str | None = None
 
     @classmethod
     def from_api(cls, data: Mapping[str, Any]) -> ServerStatus:
@@ -226,6 +254,7 @@ class ServerStatus:
             scheduler_status=data.get("scheduler_status") or "unknown",
             require_user_authentication=bool(data.get("require_user_authentication")),
             project_type=data.get("project_type") or "",
+            cluster_type=data.get("instance_type") or None,
         )
 
 
@@ -239,6 +268,11 @@ def parse_datetime(text: str | None) -> datetime | None:
         return None
     moment = datetime.fromisoformat(text.replace("Z", "+00:00"))
     return moment.astimezone(timezone.utc) if moment.tzinfo else moment.replace(tzinfo=timezone.utc)
+
+
+def _number(value: Any) -> int | None:
+    """Read a setting that is a number, which Mage's own page stores as text if it was typed."""
+    return int(value) if str(value or "").strip().isdigit() else None
 
 
 def _block_error(error: Any) -> str | None:
