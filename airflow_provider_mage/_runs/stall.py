@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.lost_job import (
-    LOST_AFTER,
     is_lost,
     may_be_lost,
     wake_worker_pool,
@@ -29,6 +28,9 @@ log = logging.getLogger(__name__)
 
 # Seconds for which what Mage says about one run that stands still is taken to hold for others like it.
 CAUSE_HOLDS_FOR = 30.0
+
+# Seconds after which a worker pool that was to be woken surely is: Mage's scheduler looks every ten.
+WOKEN_WITHIN = 30.0
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,8 @@ def warn_of_stream(client: MageClient, run: PipelineRun) -> None:
 
 def _wake(client: MageClient, run: PipelineRun, server: ServerStatus, memory: StallMemory) -> None:
     now = client.clock.monotonic()
-    # One job wakes the pool for all; and what was of no use to this run is of none so soon again.
-    if now - memory.woken_at < LOST_AFTER:
+    # One job wakes the pool for all, once Mage's scheduler has come round to it.
+    if now - memory.woken_at < WOKEN_WITHIN:
         return
     memory.woken_at = now
     try:
