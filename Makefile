@@ -90,7 +90,7 @@ e2e: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-a
 bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (an hour), into docs/benchmarks.md
 	@kept=true; \
 	for what in import_cost.py log_ins.py starting.py ending.py "ending.py --database postgresql --started 100" \
-			waiting.py "waiting.py --database postgresql --waiting 1000"; do \
+			waiting.py "waiting.py --database postgresql --waiting 1000" lost_jobs.py; do \
 		echo "==> benchmarks/$$what"; \
 		PYTHONPATH=dev AIRFLOW_HOME=$(ENV_DIR)/home-airflow-peers MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) \
 		$(ENV_DIR)/airflow-peers/bin/python benchmarks/$$what || kept=false; \

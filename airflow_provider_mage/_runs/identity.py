@@ -159,12 +159,14 @@ class Claim:
     :param pipeline_schedule_id: The pipeline schedule that the run was asked for under.
     :param since_id: The id that no duplicate which is still to be found is below.
     :param checks_at: The times (as in ``time.time()``) at which to look; none if there can be no duplicate.
+    :param old_errors: The block runs whose errors are of before a repair.
     """
 
     identity: RunIdentity
     pipeline_schedule_id: int = 0
     since_id: int = 0
     checks_at: tuple[float, ...] = ()
+    old_errors: tuple[int, ...] = ()
 
     def owns(self, run: PipelineRun) -> bool:
         """
@@ -188,7 +190,11 @@ class Claim:
         """Read what a deferred task has stored."""
         if stored is None:
             return None
-        fields = {"identity": RunIdentity(**stored["identity"]), "checks_at": tuple(stored["checks_at"])}
+        fields = {
+            "identity": RunIdentity(**stored["identity"]),
+            "checks_at": tuple(stored["checks_at"]),
+            "old_errors": tuple(stored.get("old_errors", ())),
+        }
         return cls(**{**stored, **fields})
 
 

@@ -20,14 +20,15 @@ import asyncio
 import contextvars
 import logging
 import random
+import time
 from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from airflow_provider_mage._runs.run_lists import ActivePages, Feed
-from airflow_provider_mage._runs.stall import StallMemory
-from airflow_provider_mage._runs.watch import HandleStall, act
-from airflow_provider_mage._waiting.watch import Reachable
+from airflow_provider_mage._runs.stall import HandleStall, StallMemory
+from airflow_provider_mage._runs.watch import act
+from airflow_provider_mage._waiting.watch import Reachable, Unreachable
 from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
 from airflow_provider_mage.api.models import PipelineRunStatus
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
 
-    Sighting = PipelineRun | MageError | Reachable
+    Sighting = PipelineRun | MageError | Unreachable | Reachable
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,7 @@ class RunPoller:
         self._stalls = StallMemory()
         self._stalls_in_turn = asyncio.Lock()
         self._has_answered = False
+        self._answered_at = time.time()
         self._patience = 0.0
         self._round_took = 0.0
         self._wake = asyncio.Event()
@@ -148,7 +150,7 @@ class RunPoller:
             try:
                 await self._round()
             except MageError as error:
-                self._tell(self._everybody(), error)
+                self._tell(self._everybody(), self._miss(error))
                 failures += 1
                 pause = _back_off(error, failures)
             except Exception as error:
@@ -219,14 +221,14 @@ class RunPoller:
             if error.refused:
                 raise
             self._patience = error.retry_after or 0.0
-            self._tell(self._watchers.get(run_id, []), error)
+            self._tell(self._watchers.get(run_id, []), self._miss(error))
             return not error.may_pass
         except Exception as error:
             log.exception("Cannot make sense of what Mage says of run %s.", run_id)
             nonsense = MageError(f"Cannot read run {run_id} ({error!r}); see the triggerer's log.")
             self._tell(self._watchers.get(run_id, []), nonsense)
             return True
-        self._has_answered = True
+        self._note_answer()
         self._tell(self._watchers.get(run_id, []), run)
         return True
 
@@ -282,8 +284,15 @@ class RunPoller:
             log.warning("Cannot list runs; looking at each for now. %s", error)
             self._no_feed_until = asyncio.get_running_loop().time() + NO_FEED_FOR
             return None
-        self._has_answered = True
+        self._note_answer()
         return [run_id for run_id in self._watchers if run_id in ended]
+
+    def _note_answer(self) -> None:
+        self._has_answered, self._answered_at = True, time.time()
+
+    def _miss(self, error: MageError) -> Unreachable | MageError:
+        """Say since when Mage has not answered: a watcher knows its own run, which is rarely looked at."""
+        return Unreachable(error, self._answered_at) if error.may_pass else error
 
     def _next_turn(self) -> list[int]:
         """Return the watched run whose turn is longest ago, if there is one."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from airflow_provider_mage._waiting.watch import WaitRules
 
-ON_STALL = ("warn", "fail", "repair")
+ON_STALL = ("repair", "warn", "fail")
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class RunRules(WaitRules):
     """
 
     stall_timeout: float = 300.0
-    on_stall: str = "warn"
+    on_stall: str = "repair"
 
     def __post_init__(self) -> None:
         if self.on_stall not in ON_STALL:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from airflow_provider_mage._runs.duplicates import LOOKING, keep_one, newest_runs
 from airflow_provider_mage._runs.identity import Claim, was_created_before
 from airflow_provider_mage.api.errors import MageError, MageTransportError
-from airflow_provider_mage.api.models import PipelineRunStatus
+from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -79,11 +79,14 @@ def obtain_run(client: MageClient, request: RunRequest, *, retry_from_failure: b
         return _start(client, request)
     newest = _search(client, request)
     own = [run for run in newest if request.identity.attempt_of(run) is not None]
-    run = _go_on(client, keep_one(client, own), retry_from_failure=retry_from_failure)
+    earlier = keep_one(client, own)
+    run = _go_on(client, earlier, retry_from_failure=retry_from_failure)
+    old_errors = _old_errors(earlier) if run and earlier else ()
     run = run or _start(client, request).run
     # What an earlier attempt has asked for may still be on its way. The search has seen all lower ids.
     since_id = max((one.id for one in newest), default=0)
-    return ObtainedRun(run, _open_claim(client, request, since_id=since_id))
+    claim = _open_claim(client, request, since_id=since_id)
+    return ObtainedRun(run, replace(claim, old_errors=old_errors))
 
 
 def runs_left_behind(client: MageClient, request: RunRequest, *, patience: float) -> list[PipelineRun]:
@@ -122,10 +125,34 @@ def _go_on(
     # A run that was cancelled was stopped on purpose, perhaps by a clear of this very task, which on
     # Airflow 2.11 looks like a retry (observed): it is not to go on.
     if retry_from_failure and earlier.status is PipelineRunStatus.FAILED:
-        if client.get_pipeline_run(earlier.id).block_runs:
+        obstacle = _why_not_repaired(client, earlier)
+        if obstacle is None:
             return _repair(client, earlier)
+        log.info("Run %s %s: starting another.", earlier.id, obstacle)
+    return None
+
+
+def _old_errors(run: PipelineRun) -> tuple[int, ...]:
+    """Return the block runs of a run that goes on whose error will not be that of a failure yet to come."""
+    return tuple(
+        block.id
+        for block in run.block_runs
+        if block.has_error and (run.status.is_terminal or block.status is not BlockRunStatus.FAILED)
+    )
+
+
+def _why_not_repaired(client: MageClient, run: PipelineRun) -> str | None:
+    """Say, after the name of a failed run, why a repair of it would be of no use; None if it may be."""
+    run = client.get_pipeline_run(run.id)
+    if not run.block_runs:
         # Mage would call it completed, although nothing has run (observed).
-        log.info("Run %s was %s before it had begun: starting another.", earlier.id, earlier.status.value)
+        return f"was {run.status.value} before it had begun"
+    if run.pipeline_schedule_id is None or run.started_at is None:
+        return None
+    timeout = client.get_pipeline_schedule(run.pipeline_schedule_id).timeout
+    # Mage counts from the first start, also in a repaired run (observed).
+    if timeout and client.clock.time() - run.started_at.timestamp() >= timeout:
+        return f"is older than its pipeline schedule's timeout of {timeout:g} s, so Mage would end it at once"
     return None
 
 
@@ -166,7 +193,8 @@ def _check_start(
     is_exact = request.execution_date is None and run.execution_date is not None
     started_at = run.execution_date if is_exact else run.created_at
     earliest = started_at - timedelta(seconds=took + (0.25 if is_exact else 2.0)) if started_at else None
-    quick = client.with_retries(replace(client.retries, longest_pause=LOOKING.longest_pause))
+    # There is a run, so this is not to wait out an outage: whoever waits for the run does.
+    quick = client.with_retries(LOOKING)
     try:
         newest = newest_runs(
             quick,

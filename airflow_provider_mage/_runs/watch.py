@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
+from airflow_provider_mage._runs.lost_job import LOST_AFTER, may_be_lost
+from airflow_provider_mage._runs.progress import Falls, is_running, may_be_working
 from airflow_provider_mage._runs.report import describe
-from airflow_provider_mage._runs.stall import StallMemory, handle_stall
+from airflow_provider_mage._runs.stall import HandleStall, StallMemory, handle_stall, warn_of_stream
 from airflow_provider_mage._waiting.watch import Over, Watch
 from airflow_provider_mage.api.errors import MageNotFoundError
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
@@ -32,11 +34,10 @@ class CheckForDuplicates:
 
 
 @dataclass(frozen=True)
-class HandleStall:
-    """To do: what the author wants done with a run that stands still."""
+class LookForStream:
+    """To do: find out whether a run that has no blocks is a stream's, which never ends."""
 
     run: PipelineRun
-    rules: RunRules
 
 
 class RunWatch(Watch["PipelineRun"]):
@@ -56,9 +57,18 @@ class RunWatch(Watch["PipelineRun"]):
         self._claim = claim
         self._checked_at = 0.0
         self._over: PipelineRun | None = None
-        self._stalled: PipelineRun | None = None
+        self._due: list[Any] = []
         self._snapshot: tuple[Any, ...] = ()
         self._changed_at: float | None = None
+        self._warned_at = self._handled_at = 0.0
+        self._falls = Falls()
+        self._looks_without_blocks = 0
+        self._old_errors = set(claim.old_errors) if claim else set()
+
+    @property
+    def old_errors(self) -> frozenset[int]:
+        """The block runs whose error is that of an earlier failure, although they may have failed again."""
+        return frozenset(self._old_errors)
 
     def see(self, seen: PipelineRun, now: float) -> None:
         """Take note of the run, which must be in full detail."""
@@ -71,23 +81,46 @@ class RunWatch(Watch["PipelineRun"]):
         if seen.status.is_terminal:
             self._over = seen
             return
+        self._old_errors.update(
+            block.id
+            for block in seen.block_runs
+            if block.has_error and block.status is not BlockRunStatus.FAILED
+        )
         snapshot = (
             seen.status,
             seen.updated_at,
             tuple((block.id, block.status) for block in seen.block_runs),
         )
-        if self._changed_at is None or snapshot != self._snapshot or _may_be_working(seen):
-            self._changed_at = now
+        if self._changed_at is None or snapshot != self._snapshot or may_be_working(seen):
+            self._changed_at = self._warned_at = self._handled_at = now
         self._snapshot = snapshot
         if describe(seen) != self._state:
             self._state = describe(seen)
             log.info("%s.", self._state)
-        if now - self._changed_at >= self.rules.stall_timeout:
-            self._stalled, self._changed_at = seen, now
+        fallen = self._falls.see(seen)
+        if fallen:
+            self._due.append(HandleStall(seen, self.rules, fallen=fallen))
+        elif self._is_stall_due(seen, now):
+            self._due.append(HandleStall(seen, self.rules, now - self._changed_at))
+        # What Mage answers to a repair has no blocks either, so the first look proves nothing.
+        self._looks_without_blocks += not seen.block_runs and is_running(seen)
+        if self._looks_without_blocks == 2:  # noqa: PLR2004
+            self._due.append(LookForStream(seen))
+
+    def _is_stall_due(self, seen: PipelineRun, now: float) -> bool:
+        """Whether a run has stood still for long enough, since it was last handled, to be handled (again)."""
+        if now - self._warned_at >= self.rules.stall_timeout:
+            self._warned_at = self._handled_at = now
+            return True
+        if self.rules.on_stall == "repair" and may_be_lost(seen) and now - self._handled_at >= LOST_AFTER:
+            self._handled_at = now
+            return True
+        return False
 
     def found_again(self, now: float) -> None:
         """Take note that Mage answers again. Meanwhile, anything may have happened: the run did not stall."""
-        self._changed_at = now
+        self._changed_at = self._warned_at = self._handled_at = now
+        self._falls.forget()
 
     def next_step(self, now: float) -> Any:
         """Return what is to be done before anything else; None if there is nothing."""
@@ -97,10 +130,7 @@ class RunWatch(Watch["PipelineRun"]):
             return CheckForDuplicates(self.pipeline_run_id, self._claim)
         if self._over is not None:
             return Over(self._over)
-        if self._stalled is not None:
-            stalled, self._stalled = self._stalled, None
-            return HandleStall(stalled, self.rules)
-        return None
+        return self._due.pop(0) if self._due else None
 
     def next_duty(self) -> float | None:
         """Return the time of the next look for duplicates."""
@@ -121,10 +151,6 @@ def act(client: MageClient, step: Any, memory: StallMemory) -> None:
     if isinstance(step, CheckForDuplicates):
         cancel_duplicates(client, step.pipeline_run_id, step.claim)
     elif isinstance(step, HandleStall):
-        handle_stall(client, step.run, step.rules, memory)
-
-
-def _may_be_working(run: PipelineRun) -> bool:
-    """Whether a block is running, or would not be seen: a stream has none, and never ends (observed)."""
-    is_stream = run.status is PipelineRunStatus.RUNNING and not run.block_runs and not run.is_orphan
-    return is_stream or any(block.status is BlockRunStatus.RUNNING for block in run.block_runs)
+        handle_stall(client, step, memory)
+    elif isinstance(step, LookForStream):
+        warn_of_stream(client, step.run)

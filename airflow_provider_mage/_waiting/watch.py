@@ -12,7 +12,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
-from airflow_provider_mage.api.errors import MageError, MageTransportError
+from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -74,6 +74,19 @@ class Reachable:
     """A sighting: the server answers again, after it had not."""
 
 
+@dataclass(frozen=True)
+class Unreachable:
+    """
+    A sighting: the server does not answer, as somebody has found out who asks it for others, too.
+
+    :param error: Why.
+    :param since: The time (as in ``time.time()``) of its last answer to anybody.
+    """
+
+    error: MageError
+    since: float
+
+
 class Watch(Generic[Seen]):
     """
     One wait.
@@ -94,10 +107,12 @@ class Watch(Generic[Seen]):
         self._pause = min(self.first_pause, rules.poll_interval)
         self._look_in = 0.0
         self._is_acting = False
+        self._was_seen = False
+        self._answered_at: float | None = None
         self._unreachable_since: float | None = None
         self._error: MageError | None = None
 
-    def step(self, sighting: Seen | MageError | Reachable | None, now: float) -> Any:
+    def step(self, sighting: Seen | MageError | Unreachable | Reachable | None, now: float) -> Any:
         """
         Take note of what was seen, and say what to do next.
 
@@ -108,16 +123,22 @@ class Watch(Generic[Seen]):
         :raises TimeoutError: If the deadline has passed.
         :raises MageError: If waiting is of no use: the error will not pass, or has lasted too long.
         """
+        # Whoever begins to wait has just had an answer, or begins to wait for one.
+        if self._answered_at is None:
+            self._answered_at = now
         if isinstance(sighting, MageError):
-            self._miss(sighting, now)
+            self._miss(sighting, self._answered_at, now)
+        elif isinstance(sighting, Unreachable):
+            self._miss(sighting.error, sighting.since, now)
         elif sighting is not None:
             self._reach(now)
             if not isinstance(sighting, Reachable):
+                self._was_seen = True
                 self.see(sighting, now)
         # What an action has found is no look: pauses grow from look to look.
         if sighting is not None and not self._is_acting:
             self._look_in, self._pause = (
-                max(self._pause, getattr(sighting, "retry_after", None) or 0.0),
+                max(self._pause, getattr(getattr(sighting, "error", sighting), "retry_after", None) or 0.0),
                 min(self._pause * PAUSE_GROWTH, self.rules.poll_interval),
             )
         action = self.next_step(now)
@@ -139,18 +160,26 @@ class Watch(Generic[Seen]):
     def found_again(self, now: float) -> None:
         """Take note that the server answers, after it had not."""
 
-    def _miss(self, error: MageError, now: float) -> None:
-        if not error.may_pass:
+    def _miss(self, error: MageError, answered_at: float, now: float) -> None:
+        # No answer, or one that makes no sense, says nothing of what is waited for. If there never was a
+        # better one, though, the connection may lead elsewhere.
+        if not (error.may_pass or (self._was_seen and isinstance(error, MageTransportError))):
             raise error
         self._error = error
         # One line for an outage, however often it is looked.
         if self._unreachable_since is None:
-            self._unreachable_since = now
+            # However rare the looks are, one that fails is not the last.
+            self._unreachable_since = max(answered_at, now - self.rules.max_unreachable / 2)
             log.warning(
-                "Cannot reach %s; the state of %s is unknown. Retrying. %s", self.server, self.subject, error
+                "%s %s; the state of %s is unknown. Retrying. %s",
+                _trouble(error),
+                self.server,
+                self.subject,
+                error,
             )
 
     def _reach(self, now: float) -> None:
+        self._answered_at = now
         if self._unreachable_since is not None:
             log.info("%s can be reached again.", self.server)
             self._unreachable_since = None
@@ -173,12 +202,16 @@ class Watch(Generic[Seen]):
         since = self._unreachable_since
         if since is not None and now - since >= self.rules.max_unreachable:
             raise MageTransportError(
-                f"Cannot reach {self.server} since {_format(since)}; {self.subject} {self.fate}. "
+                f"{_trouble(self._error)} {self.server} since {_format(since)}; {self.subject} {self.fate}. "
                 f"Last seen: {self._state}. {self._error}",
                 may_have_arrived=True,
             ) from self._error
         if self.rules.deadline is not None and now > self.rules.deadline:
             raise TimeoutError(f"Timed out: {self._state}.")
+
+
+def _trouble(error: MageError | None) -> str:
+    return "No usable answer from" if isinstance(error, MageAnswerError) else "Cannot reach"
 
 
 def _format(moment: float) -> str:

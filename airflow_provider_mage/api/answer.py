@@ -29,7 +29,7 @@ from airflow_provider_mage.api.foreign_text import excerpt, last_line
 if TYPE_CHECKING:
     from requests import Response
 
-    from airflow_provider_mage.api.models import Record
+    from airflow_provider_mage.api.records import Record
 
 _Record = TypeVar("_Record", bound="Record")
 

@@ -16,7 +16,8 @@ from requests.auth import AuthBase
 
 from airflow_provider_mage.api.answer import public_url, read_answer, token_was_refused
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
-from airflow_provider_mage.api.models import LogIn, is_word
+from airflow_provider_mage.api.models import LogIn
+from airflow_provider_mage.api.records import is_word
 from airflow_provider_mage.api.token_cache import TokenCache
 from airflow_provider_mage.api.wire import Http, guard
 

@@ -4,8 +4,7 @@ Mage's nouns as frozen values.
 Each ``from_api`` takes one object of an answer, as documented by the Mage API and as observed on 0.9.70
 to 0.9.80. Secrets that Mage puts into its answers (a pipeline schedule's ``token``) are left out on purpose.
 
-An answer may hold anything: pydantic, which Airflow has loaded already, checks each field against its type
-here. Fields that are not here, and statuses that are new, are welcome.
+Fields that are not here, and statuses that are new, are welcome in an answer.
 """
 
 from __future__ import annotations
@@ -13,17 +12,23 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from enum import Enum
-from functools import cache
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter
+from pydantic import AfterValidator, BeforeValidator
 
-from airflow_provider_mage.api.foreign_text import excerpt, shorten, without_controls
-
-if TYPE_CHECKING:
-    from typing_extensions import Self
+from airflow_provider_mage.api.foreign_text import excerpt, shorten
+from airflow_provider_mage.api.records import (
+    Id,
+    Moment,
+    Name,
+    OptionalName,
+    Record,
+    Word,
+    inside,
+    or_else,
+    whole_number,
+)
 
 
 class PipelineRunStatus(str, Enum):
@@ -66,79 +71,15 @@ class BlockRunStatus(str, Enum):
         return cls.UNKNOWN if isinstance(value, str) else None
 
 
-def parse_datetime(text: str | datetime | None) -> datetime | None:
-    """
-    Read a date of the API as an aware UTC datetime.
-
-    SQLite-backed servers send UTC without a zone, PostgreSQL-backed ones ``+00:00`` (observed).
-    """
-    if text is None or text == "":
-        return None
-    if not isinstance(text, datetime):
-        text = datetime.fromisoformat(_require_str(text)[:40].replace("Z", "+00:00"))
-    try:
-        return text.astimezone(timezone.utc) if text.tzinfo else text.replace(tzinfo=timezone.utc)
-    except OverflowError as error:  # in the years 1 and 9999
-        raise ValueError("the date is too far away") from error
-
-
-def _require_str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"a text is needed, not {type(value).__name__}")
-    return value
-
-
-def _require_word(value: str) -> str:
-    if not value or not is_word(value):
-        raise ValueError("it is no single word, and cannot be sent in a header")
-    return value
-
-
-def is_word(text: str) -> bool:
-    """Tell whether a key or a token can be sent in a header: ``requests`` quotes in its error what cannot."""
-    return text.isascii() and text.isprintable() and " " not in text
-
-
-def _or(instead: Any) -> BeforeValidator:
-    """Take a null for a value that is not there."""
-    return BeforeValidator(lambda value: instead if value is None else value)
-
-
-Id = Annotated[int, Field(strict=True, ge=0, lt=2**63)]
-Name = Annotated[str, Field(max_length=1000), AfterValidator(without_controls)]
-OptionalName = Annotated[Name, _or("")]
-# What goes into a header.
-Word = Annotated[str, Field(max_length=16_384), AfterValidator(_require_word)]
-Moment = Annotated[datetime | None, BeforeValidator(parse_datetime)]
-
-
-class Record:
-    """One object of an answer."""
-
-    @classmethod
-    def from_api(cls, data: Mapping[str, Any]) -> Self:
-        """Read it, in any of Mage's formats; raises pydantic's ValidationError, which is a ValueError."""
-        reader: TypeAdapter[Self] = _reader(cls)  # type: ignore[arg-type]  # a class is hashable
-        return reader.validate_python(cls._fields(data))
-
-    @classmethod
-    def _fields(cls, data: Any) -> Any:
-        """Name the fields as they are named here; what is no object is left to pydantic."""
-        return data
-
-
-@cache
-def _reader(cls: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(cls)
-
-
 @dataclass(frozen=True)
 class BlockRun(Record):
     """
     One block of one pipeline run.
 
     ``error`` is the block's own exception, such as ``ValueError: no rows``; the traceback that Mage sends
-    along with it runs through Mage's own code and is dropped.
+    along with it runs through Mage's own code and is dropped. Mage writes it once for each block run: of a
+    block that fails again after a repair, it is still the first one (observed). ``has_error`` says whether
+    there is one, whatever the status.
     """
 
     id: Id
@@ -147,16 +88,27 @@ class BlockRun(Record):
     error: str | None = None
     started_at: Moment = None
     completed_at: Moment = None
+    updated_at: Moment = None
+    has_metrics: bool = False
+    has_error: bool = False
+    spawns_children: bool = False
+    """Whether it only makes the block runs of a dynamic block's children, in its own name."""
 
     @classmethod
     def _fields(cls, data: Any) -> Any:
         if not isinstance(data, Mapping):
             return data
-        error = None
-        # A block that was repaired keeps the error of its earlier failure (observed).
-        if data.get("status") == BlockRunStatus.FAILED.value and isinstance(data.get("metrics"), Mapping):
-            error = _block_error(data["metrics"].get("error"))
-        return {**data, "error": error}
+        metrics = inside(data, "metrics")
+        flags = inside(metrics, "metadata").get("flags")
+        has_failed = data.get("status") == BlockRunStatus.FAILED.value
+        return {
+            **data,
+            # A block that was repaired keeps the error of its earlier failure (observed).
+            "error": _block_error(metrics.get("error")) if has_failed else None,
+            "has_metrics": bool(metrics),
+            "has_error": bool(metrics.get("error")),
+            "spawns_children": isinstance(flags, list) and "original" in flags and "dynamic_child" in flags,
+        }
 
 
 def _shape_block_runs(rows: Any) -> Any:
@@ -182,7 +134,7 @@ class PipelineRun(Record):
     execution_date: Moment = None
     pipeline_uuid: OptionalName = ""
     pipeline_schedule_id: Id | None = None
-    variables: Annotated[Mapping[str, Any], _or({})] = field(default_factory=dict, repr=False)
+    variables: Annotated[Mapping[str, Any], or_else({})] = field(default_factory=dict, repr=False)
     block_runs: Annotated[
         tuple[BlockRun, ...], BeforeValidator(_shape_block_runs), AfterValidator(_in_order)
     ] = ()
@@ -206,18 +158,39 @@ class PipelineRun(Record):
 
 @dataclass(frozen=True)
 class PipelineSchedule(Record):
-    """What starts the runs of a pipeline (Mage's UI calls it a trigger), without its ``token``."""
+    """
+    What starts the runs of a pipeline (Mage's UI calls it a trigger), without its ``token``.
+
+    ``timeout`` is in seconds from a run's first start; a run that has reached it gets ``timeout_status``.
+    ``run_limit`` is how many of its runs go on at once; the pipeline may have another limit.
+    """
 
     id: Id
     name: OptionalName = ""
     pipeline_uuid: OptionalName = ""
     schedule_type: OptionalName = ""
     status: OptionalName = ""
+    timeout: float | None = None
+    timeout_status: PipelineRunStatus = PipelineRunStatus.FAILED
+    run_limit: int | None = None
 
     @property
     def is_active(self) -> bool:
         """Whether Mage's scheduler starts its runs; those of an inactive one stay ``initial`` for ever."""
         return self.status == "active"
+
+    @classmethod
+    def _fields(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        settings = inside(data, "settings")
+        status = settings.get("timeout_status")
+        return {
+            **data,
+            "timeout": whole_number(settings.get("timeout")),
+            "timeout_status": status if status and isinstance(status, str) else PipelineRunStatus.FAILED,
+            "run_limit": whole_number(settings.get("pipeline_run_limit")),
+        }
 
 
 @dataclass(frozen=True)
@@ -231,7 +204,7 @@ class Cluster(Record):
 
     id: Name
     status: OptionalName = ""
-    config: Annotated[Mapping[str, Any], _or({})] = field(default_factory=dict, repr=False)
+    config: Annotated[Mapping[str, Any], or_else({})] = field(default_factory=dict, repr=False)
     name: OptionalName = ""
 
     @property
@@ -265,11 +238,22 @@ class Cluster(Record):
 
 @dataclass(frozen=True)
 class ServerStatus(Record):
-    """What ``GET /status`` tells without a log-in."""
+    """
+    What ``GET /status`` tells without a log-in.
 
-    scheduler_status: Annotated[Name, _or("unknown")] = "unknown"
-    require_user_authentication: Annotated[bool, _or(False)] = False
+    ``cluster_type`` is where Mage has found itself to be, such as ``k8s``; None for a server of its own.
+    """
+
+    scheduler_status: Annotated[Name, or_else("unknown")] = "unknown"
+    require_user_authentication: Annotated[bool, or_else(False)] = False
     project_type: OptionalName = ""
+    cluster_type: Name | None = None
+
+    @classmethod
+    def _fields(cls, data: Any) -> Any:
+        return (
+            {**data, "cluster_type": data.get("instance_type") or None} if isinstance(data, Mapping) else data
+        )
 
 
 @dataclass(frozen=True)

@@ -97,4 +97,6 @@ _back_off: Any = tenacity.wait_exponential(multiplier=FIRST_PAUSE) + tenacity.wa
 
 def _log_pause(state: tenacity.RetryCallState) -> None:
     error = state.outcome.exception() if state.outcome else None
-    log.info("%s Trying again in %.1f s.", error, state.upcoming_sleep)
+    # One line for an outage, however long it is.
+    level = logging.INFO if state.attempt_number == 1 else logging.DEBUG
+    log.log(level, "%s Trying again in %.1f s.", error, state.upcoming_sleep)

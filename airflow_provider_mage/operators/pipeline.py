@@ -9,10 +9,10 @@ from airflow.providers.common.compat.sdk import conf, get_current_context
 
 from airflow_provider_mage._arguments import read_datetime, read_id, read_seconds, require_id
 from airflow_provider_mage._compat import is_deferral_timeout
-from airflow_provider_mage._runs.cancel import cancel_run
+from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
 from airflow_provider_mage._runs.identity import Claim, RunIdentity
-from airflow_provider_mage._runs.report import failure_of
+from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
 from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._runs.schedule import schedule_for
 from airflow_provider_mage._runs.stall import StallMemory
@@ -28,7 +28,7 @@ from airflow_provider_mage.operators.base import MageOperator
 from airflow_provider_mage.triggers.event import read_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
     from datetime import datetime, timedelta
 
     from airflow.providers.common.compat.sdk import Context
@@ -67,12 +67,15 @@ class MageTriggerPipelineOperator(MageOperator):
         did not complete, instead of starting a new one. A run that was cancelled is never repaired.
     :param cancel_on_kill: Whether the run is cancelled when the task is killed, cleared, marked, or runs out
         of time.
-    :param max_unreachable: How long Mage may be out of reach before the task fails; the run is left alone
-        then.
+    :param max_unreachable: How long Mage may be out of reach before the task fails, from its start on; a run
+        is left alone then.
     :param stall_timeout: How long nothing may change, with no block running, before a run counts as
         stalled. Of many deferred tasks, each notices it later: by up to half a minute for every 40 of them.
-    :param on_stall: What to do then: ``warn`` in the log and go on waiting, ``fail`` and cancel the run, or
-        ``repair``, which makes Mage's scheduler look into its queue again, without touching any block.
+    :param on_stall: What to do about a run that does not go on. ``repair`` makes Mage find a job that it has
+        lost, after a minute and without touching any block, fails and cancels a run one of whose blocks has
+        died three times, and otherwise warns in the log and goes on waiting. ``warn`` does only the latter,
+        ``fail`` fails and cancels whatever has stalled. A run whose pipeline or pipeline schedule was deleted
+        fails in any case.
     :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
@@ -104,7 +107,7 @@ class MageTriggerPipelineOperator(MageOperator):
         cancel_on_kill: bool = True,
         max_unreachable: float | timedelta = 600.0,
         stall_timeout: float | timedelta = 300.0,
-        on_stall: str = "warn",
+        on_stall: str = "repair",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -126,10 +129,12 @@ class MageTriggerPipelineOperator(MageOperator):
         self._request: RunRequest | None = None
         self._pipeline_run_id: int | None = None
         self._claim: Claim | None = None
+        self._is_killed = False
 
     def execute(self, context: Context) -> int:
         """Obtain the run that stands for this task, and wait for its end."""
-        client, rules = self.client, self._rules(None)  # which may be wrong: so before anything is sent
+        rules = self._rules(None)  # which may be wrong: so before anything is sent
+        client = self.client.with_retries(RetryPolicy(self.max_unreachable))
         self._request = self._make_request(context, client)
         obtained = obtain_run(client, self._request, retry_from_failure=self.retry_from_failure)
         run, self._claim = obtained.run, obtained.claim
@@ -143,7 +148,7 @@ class MageTriggerPipelineOperator(MageOperator):
                 rules = replace(rules, deadline=client.clock.time() + self.timeout)
             if self.deferrable and not run.status.is_terminal:
                 self._defer(run, rules)
-            self._judge(self._wait(run, rules))
+            self._wait(run, rules)
         return run.id
 
     def execute_complete(
@@ -158,7 +163,7 @@ class MageTriggerPipelineOperator(MageOperator):
         self._claim = Claim.from_dict(claim)
         self._pipeline_run_id, failure = read_event(event, "pipeline_run_id")
         if isinstance(failure, (TimeoutError, StalledError)):
-            self.on_kill()
+            raise self._give_up(failure) from failure
         if failure:
             raise failure
         if "status" in event:
@@ -169,27 +174,51 @@ class MageTriggerPipelineOperator(MageOperator):
         run = client.get_pipeline_run(self._pipeline_run_id)
         if not run.status.is_terminal:
             self._defer(run, self._rules(deadline))
-        self._judge(run)
+        self._judge(run, old_errors=None)
         return run.id
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
         """Cancel the run if the deferral took too long, of which Airflow tells us in no other way."""
-        if is_deferral_timeout(next_method, next_kwargs):
-            self.on_kill()
-        return super().resume_execution(next_method, next_kwargs, context)
+        if not is_deferral_timeout(next_method, next_kwargs):
+            return super().resume_execution(next_method, next_kwargs, context)
+        fate = self._cancel()
+        try:
+            return super().resume_execution(next_method, next_kwargs, context)
+        except Exception as error:
+            limit = self.execution_timeout
+            seconds = f" of {limit.total_seconds():g} s" if limit else ""
+            raise type(error)(f"The execution_timeout{seconds} is over; {fate}.") from error
 
     def on_kill(self) -> None:
         """Cancel the run, also one that was asked for but not answered yet."""
+        self._is_killed = True
+        self._cancel()
+
+    def _cancel(self) -> str:
+        """Cancel the run if the author wishes, and say, after a semicolon, what has become of it."""
+        subject = "its run" if self._pipeline_run_id is None else f"run {self._pipeline_run_id}"
         if not self.cancel_on_kill:
-            return
+            return f"{subject} was left alone, as `cancel_on_kill` says"
+        fates = []
         try:
             client = self.client.with_retries(KILLED)
             for pipeline_run_id in self._runs_to_cancel(client):
-                cancel_run(client, pipeline_run_id, self._claim)
+                status = cancel_run(client, pipeline_run_id, self._claim)
+                fates.append(describe_fate(pipeline_run_id, status))
                 if self._claim is not None and self._claim.checks_at:
                     cancel_duplicates(client, pipeline_run_id, self._claim)
         except Exception as error:  # noqa: BLE001  whatever it is, it must not hide why the task was killed
             self.log.warning("Cannot look for the task's run; it may still be running. %s", error)
+            return f"{subject} could not be looked for, and may still be going on: see the log"
+        return " and ".join(fates) or "no run of it was found"
+
+    def _give_up(self, error: Exception) -> Exception:
+        """Cancel the run, and return the error that says so, of the same kind as why it is given up."""
+        fate = self._cancel()
+        if isinstance(error, TimeoutError):
+            over = "The time is over" if self.timeout is None else f"{self.timeout:g} s are over"
+            return TimeoutError(f"{over}; {fate}. Last seen: {str(error).removeprefix('Timed out: ')}")
+        return StalledError(f"{error} {fate[:1].upper()}{fate[1:]}.")
 
     def _runs_to_cancel(self, client: MageClient) -> list[int]:
         if self._pipeline_run_id is not None:
@@ -246,20 +275,20 @@ class MageTriggerPipelineOperator(MageOperator):
             timeout=self.execution_timeout,
         )
 
-    def _wait(self, run: PipelineRun, rules: RunRules) -> PipelineRun:
+    def _wait(self, run: PipelineRun, rules: RunRules) -> None:
         client, memory = self.client.with_retries(ONCE), StallMemory()
-        ask = Connected(self._connect, client).ask
+        ask, watch = Connected(self._connect, client).ask, RunWatch(run.id, rules, self._claim)
         try:
-            return wait(
-                RunWatch(run.id, rules, self._claim),
+            run = wait(
+                watch,
                 look=lambda: ask(lambda client: client.get_pipeline_run(run.id)),
                 act=lambda step: ask(lambda client: act(client, step, memory)),
                 clock=client.clock,
                 first=run,
             )
-        except (TimeoutError, StalledError):
-            self.on_kill()
-            raise
+        except (TimeoutError, StalledError) as error:
+            raise self._give_up(error) from error
+        self._judge(run, old_errors=watch.old_errors)
 
     def _connect(self) -> MageClient:
         """Read the connection anew, also for :meth:`on_kill`, which cannot do so itself."""
@@ -270,8 +299,15 @@ class MageTriggerPipelineOperator(MageOperator):
         self.hook = hook
         return client
 
-    def _judge(self, run: PipelineRun) -> None:
-        failure = failure_of(run, self.client.pipeline_run_url(self.pipeline_uuid, run.id))
+    def _judge(self, run: PipelineRun, *, old_errors: Collection[int] | None) -> None:
+        client = self.client.with_retries(ONCE)
+        failure = failure_of(
+            run,
+            client.pipeline_run_url(self.pipeline_uuid, run.id),
+            client,
+            old_errors=old_errors,
+            reason=KILLED_REASON if self._is_killed else "",
+        )
         if failure:
             raise failure
         self.log.info("%s completed.", run.name)

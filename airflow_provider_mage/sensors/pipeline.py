@@ -100,10 +100,13 @@ class MagePipelineRunSensor(DeferrableSensor):
         url = self.hook.client.pipeline_run_url(run.pipeline_uuid, run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
         self.log.info("%s: %s", describe(run), url)
-        failure = failure_of(run, url) if run.status.is_terminal else None
+        if not run.status.is_terminal:
+            return False
+        # Nobody here has watched the run from its start.
+        failure = self._connected.ask(lambda client: failure_of(run, url, client, old_errors=None))
         if failure:
             raise failure
-        return run.status.is_terminal
+        return True
 
     def _defer(self, deadline: float | None) -> None:
         from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger

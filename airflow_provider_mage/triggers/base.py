@@ -29,6 +29,8 @@ class MageTrigger(BaseTrigger):
         self._conn_id = conn_id
         self._subject = subject
         self._undoes_on_kill = undoes_on_kill
+        self.is_undone = False
+        """Whether what the task has done was undone, or is about to be, as somebody acted on the task."""
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell how the waiting ended."""
@@ -57,6 +59,7 @@ class MageTrigger(BaseTrigger):
         # Airflow is asked in other threads: those of a server that hangs may all be taken.
         with threads_of("airflow") as ask_airflow, threads_of(self._conn_id) as call:
             if not await is_still_deferred(self, ask_airflow, **self._subject):
+                self.is_undone = True
                 await call(self._undo)
 
     async def _wait(self, call: Call) -> dict[str, Any]:

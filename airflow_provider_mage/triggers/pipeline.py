@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from airflow_provider_mage._runs.poller import RunPoller
     from airflow_provider_mage._waiting.watch import Wait
     from airflow_provider_mage.api.client import MageClient
+    from airflow_provider_mage.api.errors import MagePipelineRunFailed
     from airflow_provider_mage.triggers.threads import Call
 
 
@@ -86,7 +87,7 @@ class MagePipelineRunTrigger(MageTrigger):
 
     async def _wait(self, call: Call) -> dict[str, Any]:
         from airflow_provider_mage._runs.poller import Watcher
-        from airflow_provider_mage._runs.report import failure_of
+        from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
         from airflow_provider_mage._runs.watch import RunWatch
         from airflow_provider_mage._waiting.drive import wait_async
 
@@ -111,9 +112,16 @@ class MagePipelineRunTrigger(MageTrigger):
                     await asyncio.wait_for(poller.act(step), left)
 
             run = await wait_async(watch, look, act, time.time)
+        reason = KILLED_REASON if self.is_undone else ""
+
+        def judge(client: MageClient) -> MagePipelineRunFailed | None:
+            url = client.pipeline_run_url(run.pipeline_uuid, run.id)
+            # Whoever waits for anybody's run cannot know what was before.
+            old_errors = watch.old_errors if self.claim else None
+            return failure_of(run, url, client, old_errors=old_errors, reason=reason)
+
         # The poller may have ended with its last watcher; it still knows how to ask.
-        url = await poller.ask(lambda client: client.pipeline_run_url(run.pipeline_uuid, run.id))
-        return {"failure": failure_of(run, url), "status": run.status.value}
+        return {"failure": await poller.ask(judge), "status": run.status.value}
 
 
 _pollers: dict[tuple[int, str], RunPoller] = {}

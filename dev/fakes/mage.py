@@ -91,6 +91,7 @@ class FakeMage(FakeServer):
         fails_times: int | None = None,
         stalls_at: str | None = None,
         polls_to_finish: int | None = DEFAULT,
+        **more: Any,
     ) -> Pipeline:
         """
         Add a pipeline whose blocks run one after the other, or replace it: its runs go on with the new one.
@@ -98,6 +99,7 @@ class FakeMage(FakeServer):
         :param fails_at: The block that raises ``error``.
         :param fails_times: How often it does so in one run until it succeeds; None: always.
         :param stalls_at: The block that stays ``queued`` for ever.
+        :param more: Other fields of :class:`~fakes.project.Pipeline`.
         """
         pipeline = Pipeline(
             uuid,
@@ -108,6 +110,7 @@ class FakeMage(FakeServer):
             fails_times=fails_times,
             stalls_at=stalls_at,
             polls_to_finish=self.polls_to_finish if polls_to_finish is DEFAULT else polls_to_finish,
+            **more,
         )
         with self._lock:
             self.project.pipelines[uuid] = pipeline
@@ -172,6 +175,11 @@ class FakeMage(FakeServer):
         """Return how often each block of a run was begun."""
         with self._lock:
             return self.project.executions(self.project.pipeline_runs[run_id])
+
+    def lose_jobs(self) -> None:
+        """Let the worker pool leave now: what is queued stays so until another job is queued."""
+        with self._lock:
+            self.project.lose_jobs()
 
     def stop_scheduler(self) -> None:
         """Let no run move any more; ``/status`` says so."""

@@ -31,7 +31,12 @@ class Pipeline:
     A pipeline whose blocks run one after the other.
 
     :param fails_at: The block that raises ``error``: always, or the first ``fails_times`` times in each run.
-    :param stalls_at: The block that stays ``queued`` for ever, as 1-2 % of them do on an idle server.
+    :param stalls_at: The block that stays ``queued`` for ever.
+    :param loses_job_of: The block whose job is lost, as on an idle server that of one in some dozens: it
+        stays ``queued`` until any other job is queued.
+    :param dies_at: The block that ends its own process each time, and is queued again.
+    :param type: ``python``, or ``streaming``: then its runs have no block runs, and do not end.
+    :param concurrency_config: How many runs go on at once.
     :param polls_to_finish: With which look at it a run is over; None leaves that to explicit steps.
     """
 
@@ -42,6 +47,10 @@ class Pipeline:
     error: BaseException = field(default_factory=lambda: ValueError("the block failed"))
     fails_times: int | None = None
     stalls_at: str | None = None
+    loses_job_of: str | None = None
+    dies_at: str | None = None
+    type: str = "python"
+    concurrency_config: dict[str, Any] = field(default_factory=dict)
     polls_to_finish: int | None = None
 
 
@@ -82,6 +91,7 @@ class BlockRun:
     completed_at: datetime | None = None
     metrics: dict[str, Any] | None = None
     executions: int = 0
+    is_lost: bool = False
 
 
 @dataclass
@@ -215,6 +225,7 @@ class Project:
             return
         self._change(run, status="cancelled")
         self._cancel_unfinished_blocks(run)
+        self._queue_job()
 
     def retry(self, run: PipelineRun, from_block_uuid: str | None = None) -> None:
         """
@@ -248,10 +259,17 @@ class Project:
         schedule = self.pipeline_schedules.get(run.pipeline_schedule_id or 0)
         if not self.is_scheduler_running or not run.is_active or schedule is None:
             return False
+        pipeline = self.pipelines.get(run.pipeline_uuid)
         if run.status == "initial":
-            if schedule.status != "active":
-                return False
-            self._start(run)
+            may_start = pipeline and schedule.status == "active" and not self._is_held_back(run, schedule)
+            if may_start:
+                self._start(run)
+            return bool(may_start)
+        if pipeline is None or pipeline.type == "streaming":
+            return False
+        if self._is_timed_out(run, schedule):
+            self._change(run, status=schedule.settings.get("timeout_status") or "failed")
+            self._cancel_unfinished_blocks(run)
             return True
         block = next((block for block in run.block_runs if block.status != "completed"), None)
         if block is None:
@@ -260,12 +278,43 @@ class Project:
             self._change(run, status="failed")
             self._cancel_unfinished_blocks(run)
         else:
-            return self._move(block, self.pipelines[run.pipeline_uuid])
+            return self._move(block, pipeline)
         return True
+
+    def _is_held_back(self, run: PipelineRun, schedule: PipelineSchedule) -> bool:
+        running = [
+            one
+            for one in self.pipeline_runs.values()
+            if one.status == "running" and one.pipeline_uuid == run.pipeline_uuid
+        ]
+        own = [one for one in running if one.pipeline_schedule_id == schedule.id]
+        config = self.pipelines[run.pipeline_uuid].concurrency_config
+        limit = (schedule.settings or {}).get("pipeline_run_limit") or config.get("pipeline_run_limit")
+        limit_of_all = config.get("pipeline_run_limit_all_triggers")
+        limits = ((limit, own), (limit_of_all, running))
+        return any(limit and len(runs) >= int(limit) for limit, runs in limits)
+
+    def _is_timed_out(self, run: PipelineRun, schedule: PipelineSchedule) -> bool:
+        """Whether the schedule's time-out is over, which Mage counts from the first start."""
+        timeout = (schedule.settings or {}).get("timeout")
+        return bool(timeout and run.started_at and (self._now() - run.started_at).total_seconds() > timeout)
+
+    def lose_jobs(self) -> None:
+        """Let the worker pool leave now: what is queued stays so until another job is queued."""
+        for block in self._block_runs():
+            block.is_lost = block.status == "queued"
+
+    def _queue_job(self) -> None:
+        for block in self._block_runs():
+            block.is_lost = False
+
+    def _block_runs(self) -> Iterable[BlockRun]:
+        return (block for run in self.pipeline_runs.values() for block in run.block_runs)
 
     def look(self, run: PipelineRun) -> None:
         """Count one look at a run, and let it take the steps that are due by then."""
-        due = self.pipelines[run.pipeline_uuid].polls_to_finish
+        pipeline = self.pipelines.get(run.pipeline_uuid)
+        due = pipeline.polls_to_finish if pipeline else None
         if due is None or not run.is_active:
             return
         run.polls += 1
@@ -306,18 +355,23 @@ class Project:
     def _start(self, run: PipelineRun) -> None:
         self._change(run, status="running", started_at=self._now())
         created = self._updated()
-        for block_uuid in self.pipelines[run.pipeline_uuid].blocks:
-            ids = (block.id for other in self.pipeline_runs.values() for block in other.block_runs)
+        pipeline = self.pipelines[run.pipeline_uuid]
+        for block_uuid in pipeline.blocks if pipeline.type != "streaming" else ():
+            ids = (block.id for block in self._block_runs())
             block = BlockRun(self._next_id("block_run", ids), run.id, block_uuid, created, created)
             run.block_runs.append(block)
 
     def _move(self, block: BlockRun, pipeline: Pipeline) -> bool:
         if block.status == "initial":
+            self._queue_job()
             self._change(block, status="queued")
+            block.is_lost = pipeline.loses_job_of == block.block_uuid
         elif block.status == "queued":
-            if pipeline.stalls_at == block.block_uuid:
+            if pipeline.stalls_at == block.block_uuid or block.is_lost:
                 return False
             self._begin(block)
+        elif block.status == "running" and pipeline.dies_at == block.block_uuid:
+            self._change(block, status="queued")
         elif block.status == "running":
             fails = pipeline.fails_at == block.block_uuid
             if fails and (pipeline.fails_times is None or block.executions <= pipeline.fails_times):
@@ -334,7 +388,9 @@ class Project:
 
     def _begin(self, block: BlockRun) -> None:
         block.executions += 1
-        self._change(block, status="running", started_at=self._now())
+        # It is not told when it was begun again, unless it has failed before.
+        started_at = self._now() if block.started_at is None or block.metrics else block.started_at
+        self._change(block, status="running", started_at=started_at)
 
     def _complete(self, block: BlockRun) -> None:
         # A metrics that an earlier execution left stays.
@@ -346,7 +402,9 @@ class Project:
         )
 
     def _fail(self, block: BlockRun, error: BaseException) -> None:
-        self._change(block, status="failed", metrics={"error": block_error(error, block.block_uuid)})
+        # Mage changes the dictionary that it has read, of which its database takes no note.
+        metrics = block.metrics or {"error": block_error(error, block.block_uuid)}
+        self._change(block, status="failed", metrics=metrics)
 
     def _cancel_unfinished_blocks(self, run: PipelineRun) -> None:
         for block in run.block_runs:

@@ -30,7 +30,7 @@ def short_run_row(run: PipelineRun) -> dict[str, Any]:
 def block_row(block: BlockRun) -> dict[str, Any]:
     """Show a block run as part of its run."""
     row = _columns(block)
-    del row["executions"]
+    del row["executions"], row["is_lost"]
     return row
 
 
@@ -40,7 +40,7 @@ def listed_block_row(block: BlockRun, schedule: PipelineSchedule | None) -> dict
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in asdict(block).items()
     }
-    del row["metrics"], row["executions"]
+    del row["metrics"], row["executions"], row["is_lost"]
     return {
         **row,
         "pipeline_schedule_id": schedule.id if schedule else None,
@@ -62,7 +62,7 @@ def pipeline_row(pipeline: Pipeline) -> dict[str, Any]:
     types = ["data_loader", *["transformer"] * (len(pipeline.blocks) - 2), "data_exporter"]
     return {
         "cache_block_output_in_memory": False,
-        "concurrency_config": {},
+        "concurrency_config": pipeline.concurrency_config,
         "created_at": None,
         "data_integration": None,
         "description": None,
@@ -76,7 +76,7 @@ def pipeline_row(pipeline: Pipeline) -> dict[str, Any]:
         "run_pipeline_in_one_process": False,
         "settings": {"triggers": None},
         "tags": [],
-        "type": "python",
+        "type": pipeline.type,
         "uuid": pipeline.uuid,
         "variables_dir": "/srv/data/project",
         "spark_config": {},

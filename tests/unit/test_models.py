@@ -10,8 +10,8 @@ from airflow_provider_mage.api.models import (
     PipelineRun,
     PipelineRunStatus,
     PipelineSchedule,
-    parse_datetime,
 )
+from airflow_provider_mage.api.records import parse_datetime
 from fakes.project import block_error
 
 UTC = timezone.utc

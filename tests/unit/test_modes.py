@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import time
 from datetime import timedelta
 
@@ -15,6 +16,7 @@ from airflow.providers.common.compat.sdk import (
     BaseSensorOperator,
 )
 
+from airflow_provider_mage._runs import watch
 from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MagePipelineRunFailed,
@@ -210,9 +212,58 @@ def test_a_deleted_run_is_red(mage, operate, edited):
 @pytest.mark.parametrize("timeout", [0.3, timedelta(seconds=0.3)])
 def test_a_run_that_takes_too_long_is_cancelled(mage, operate, timeout):
     mage.pipeline("daily_orders", polls_to_finish=None)
-    with pytest.raises(TimeoutError, match=r"Timed out: \w+ 1 "):
+    with pytest.raises(TimeoutError) as caught:
         operate(timeout=timeout).run()
+    assert str(caught.value) == (
+        "0.3 s are over; run 1 was cancelled. Last seen: Run 1 of pipeline daily_orders is initial."
+    )
     assert the_run(mage).status == "cancelled"
+
+
+@pytest.mark.parametrize(
+    ("options", "fate"),
+    [
+        ({"cancel_on_kill": False}, "run 1 was left alone, as `cancel_on_kill` says"),
+        ({}, "run 1 could not be cancelled, and may still be going on: see the log"),
+    ],
+)
+def test_a_run_that_takes_too_long_and_goes_on_is_not_said_to_be_over(mage, operate, options, fate):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.inject(faults.http_error(403), times=None, match=("PUT", "/pipeline_runs/1$"))
+    with pytest.raises(TimeoutError, match=re.escape(f"0.3 s are over; {fate}. Last seen: ")):
+        operate(timeout=0.3, **options).run()
+    assert the_run(mage).status == "initial"
+
+
+def test_a_run_that_ends_as_the_time_is_over_is_not_said_to_be_cancelled(mage, operate, edited):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    mage.inject(
+        edited(lambda data: data["pipeline_run"].update(status="completed")),
+        match=("PUT", "/pipeline_runs/1$"),
+    )
+    with pytest.raises(TimeoutError, match=r"^0\.3 s are over; run 1 had completed by then"):
+        operate(timeout=0.3).run()
+
+
+def test_a_mage_that_is_down_at_the_start_is_waited_for(mage, connect, operate, caplog):
+    caplog.set_level(logging.INFO)
+    with FaultyProxy(mage.root) as proxy:
+        conn_id = connect(host=proxy.root, extra='{"timeout": 2}')
+        proxy.inject(faults.CLOSE_BEFORE, times=9)
+        assert operate(mage_conn_id=conn_id, max_unreachable=300).run() == the_run(mage).id
+    assert len([message for message in caplog.messages if "Trying again" in message]) == 1
+
+
+@pytest.mark.parametrize("max_unreachable", [120, 300])
+def test_a_mage_that_stays_down_at_the_start_is_given_up_in_time(mage, connect, operate, max_unreachable):
+    with FaultyProxy(mage.root) as proxy:
+        conn_id = connect(host=proxy.root, extra='{"timeout": 2}')
+        proxy.inject(faults.CLOSE_BEFORE, times=None)
+        began = time.monotonic()
+        with pytest.raises(MageTransportError):
+            operate(mage_conn_id=conn_id, max_unreachable=max_unreachable).run()
+    assert 0.7 * max_unreachable <= time.monotonic() - began <= 1.1 * max_unreachable
+    assert not mage.pipeline_runs
 
 
 def test_a_stalled_run_is_cancelled_if_so_wished(mage, operate):
@@ -243,7 +294,126 @@ def test_a_stalled_run_is_waited_for_with_a_warning(mage, operate, caplog):
     with pytest.raises(TimeoutError):
         operate(stall_timeout=0.3, timeout=5).run()
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert any(message.startswith("Nothing has changed for 0.3 s") for message in warnings)
+    assert any(message.startswith("Nothing has changed for 0.3 s: Run 1 ") for message in warnings)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """A job counts as lost at once."""
+    monkeypatch.setattr(watch, "LOST_AFTER", 0.1)
+
+
+def test_a_job_that_mage_has_lost_is_found_by_default(mage, operate, caplog, quick):
+    mage.pipeline("daily_orders", ["load", "export"], loses_job_of="export", polls_to_finish=4)
+    run_id = operate().run()
+    assert mage.executions(run_id) == {"load": 1, "export": 1}
+    assert any("Mage has lost a job" in message for message in caplog.messages)
+    # Nothing is left of what was made: no schedule, and in no list a run.
+    assert [schedule.name for schedule in mage.pipeline_schedules.values()] == ["airflow"]
+    assert {run.id for run in mage.pipeline_runs.values() if run.pipeline_schedule_id} == {run_id}
+    assert [run.status for run in mage.pipeline_runs.values()] == ["completed", "cancelled"]
+
+
+@pytest.mark.parametrize("on_stall", ["warn", "fail"])
+def test_a_job_that_mage_has_lost_is_left_alone_if_so_wished(mage, operate, caplog, quick, on_stall):
+    mage.pipeline("daily_orders", ["load"], loses_job_of="load", polls_to_finish=3)
+    with pytest.raises(StalledError if on_stall == "fail" else TimeoutError) as caught:
+        operate(on_stall=on_stall, stall_timeout=0.3, timeout=3).run()
+    assert any("Mage has lost a job" in text for text in (*caplog.messages, str(caught.value)))
+    assert mage.count("POST", "/pipeline_runs$") == 1
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "why"),
+    [
+        ("instance_type", "k8s", r"not tried on a server of this kind \(k8s\)"),
+        ("project_type", "main", r"not tried on a server of this kind \(main\)"),
+        ("version", "0.9.79", r"not tried on Mage 0\.9\.79"),
+        ("version", "1.0.0", r"not tried on Mage 1\.0\.0"),
+        ("version", None, r"not tried on Mage of an unknown version"),
+    ],
+)
+def test_a_server_on_which_that_was_not_shown_to_be_harmless_is_left_alone(
+    mage, operate, caplog, quick, edited, field, value, why
+):
+    mage.pipeline("daily_orders", ["load"], loses_job_of="load", polls_to_finish=3)
+    for name in ("statuses", "projects"):
+        change = edited(lambda data, name=name: data[name][0].update({field: value}))
+        mage.inject(change, times=None, match=("GET", f"/api/{name.replace('statuses', 'status')}$"))
+    with pytest.raises(TimeoutError):
+        operate(timeout=3).run()
+    assert any(re.search(why, message) for message in caplog.messages)
+    assert mage.count("POST", "/pipeline_runs$") == 1
+
+
+def test_a_queued_block_is_not_lost_while_others_run(mage, operate, caplog, quick):
+    """The pool is there, then, and has its reasons."""
+    mage.pipeline("daily_orders", ["load"], stalls_at="load", polls_to_finish=9)
+    mage.pipeline("another", ["load"], polls_to_finish=None)
+    other = mage.pipeline_run(mage.pipeline_schedule("another"))
+    mage.advance(other.id, 3)
+    with pytest.raises(TimeoutError):
+        operate(timeout=3, stall_timeout=0.5).run()
+    assert any("No cause is known" in message for message in caplog.messages)
+    assert not any("lost" in message for message in caplog.messages)
+    assert mage.count("POST", "/pipeline_runs$") == 1
+
+
+@pytest.mark.parametrize("on_stall", ["repair", "fail", "warn"])
+def test_a_block_that_kills_its_process_again_and_again_is_red(mage, operate, caplog, on_stall):
+    mage.pipeline("daily_orders", ["load", "export"], dies_at="load", polls_to_finish=1000)
+    says = "The process of block load has ended 3 times without a result"
+    with pytest.raises(TimeoutError if on_stall == "warn" else StalledError) as caught:
+        operate(on_stall=on_stall, timeout=4).run()
+    assert the_run(mage).status == "cancelled"
+    if on_stall == "warn":
+        assert any(says in message for message in caplog.messages)
+    else:
+        assert says in str(caught.value)
+        assert str(caught.value).endswith("Run 1 was cancelled.")
+
+
+def test_a_run_whose_pipeline_was_deleted_is_red_and_cancelled(mage, operate, edited):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+
+    def delete_pipeline(data):
+        mage.advance(data["pipeline_run"]["id"])
+        del mage.project.pipelines["daily_orders"]
+
+    mage.inject(edited(delete_pipeline), match=("GET", r"/pipeline_runs/\d+$"))
+    with pytest.raises(StalledError, match="Pipeline daily_orders was deleted in Mage"):
+        operate(stall_timeout=0.3, on_stall="warn").run()
+    assert the_run(mage).status == "cancelled"
+
+
+def test_a_stream_is_said_to_be_one_at_the_start(mage, operate, caplog):
+    mage.pipeline("daily_orders", type="streaming", polls_to_finish=1)
+    with pytest.raises(TimeoutError):
+        operate(timeout=4).run()
+    said = [message for message in caplog.messages if "is a stream: its runs never end" in message]
+    assert len(said) == 1
+
+
+@pytest.mark.parametrize("of_pipeline", [True, False])
+def test_a_limit_is_named_only_where_it_is_reached(mage, operate, caplog, of_pipeline):
+    limit = {"pipeline_run_limit_all_triggers": 1} if of_pipeline else {}
+    mage.pipeline("daily_orders", polls_to_finish=None, concurrency_config=limit)
+    schedule = mage.pipeline_schedule("daily_orders")
+    schedule.settings = None if of_pipeline else {"pipeline_run_limit": "1"}
+    mage.advance(mage.pipeline_run(schedule).id)
+    with pytest.raises(TimeoutError):
+        operate(stall_timeout=0.3, timeout=1).run()
+    owner = "pipeline daily_orders" if of_pipeline else "pipeline schedule 1 ('airflow')"
+    says = f"A limit holds it back: 1 at once for {owner}, and 1 are running."
+    assert any(says in message for message in caplog.messages)
+
+    caplog.clear()
+    mage.finish(1)
+    mage.project.is_scheduler_running = True
+    with pytest.raises(TimeoutError):
+        operate(stall_timeout=0.3, timeout=1).run()
+    assert not any("A limit" in message for message in caplog.messages)
+    assert any("No cause is known" in message for message in caplog.messages)
 
 
 def test_mage_out_of_reach_for_long_is_no_failed_run_and_cancels_nothing(mage, operate):
@@ -311,6 +481,53 @@ def test_a_failed_run_is_repaired_if_so_wished(mage, operate):
     assert task.run() == the_run(mage).id
     assert len(task.errors) == 1
     assert mage.executions(1) == {"load": 1, "check": 2, "export": 1}
+
+
+def test_an_error_of_before_a_repair_is_not_quoted_as_todays(mage, operate):
+    """Mage keeps the first error of a block run."""
+    mage.pipeline("flaky", ["load", "check"], fails_at="check", error=ValueError("of the first attempt"))
+    task = operate(pipeline_uuid="flaky", retries=1, retry_from_failure=True)
+    with pytest.raises(MagePipelineRunFailed) as caught:
+        task.run()
+    assert "ValueError: of the first attempt" in str(task.errors[0])
+    assert "of the first attempt" not in str(caught.value)
+    assert "Block check failed again: Mage keeps a block's first error only" in str(caught.value)
+
+
+def test_a_run_that_is_too_old_for_its_schedule_is_replaced_rather_than_repaired(mage, operate, caplog):
+    caplog.set_level(logging.INFO)
+    mage.pipeline("flaky", ["load"], fails_at="load", fails_times=1, polls_to_finish=3)
+    schedule = mage.pipeline_schedule("flaky")
+    schedule.settings = {"timeout": 60}
+    task = operate(pipeline_uuid="flaky", retries=2, retry_from_failure=True)
+    with pytest.raises(MagePipelineRunFailed):
+        task.attempt()
+    mage.pipeline_runs[1].started_at -= timedelta(seconds=61)
+    mage.pipeline("flaky", ["load"], polls_to_finish=3)
+    assert task.attempt() == 2
+    says = (
+        "Run 1 is older than its pipeline schedule's timeout of 60 s, so Mage would end it at once: starting"
+    )
+    assert any(message.startswith(says) for message in caplog.messages)
+
+
+@pytest.mark.parametrize("timeout_status", [None, "cancelled"])
+def test_the_time_out_of_the_pipeline_schedule_is_named(mage, operate, edited, timeout_status):
+    mage.pipeline("slow", ["load"], polls_to_finish=4)
+    schedule = mage.pipeline_schedule("slow")
+    schedule.settings = {"timeout": 60, **({"timeout_status": timeout_status} if timeout_status else {})}
+
+    def let_time_pass(_):
+        run = mage.pipeline_runs[1]
+        if run.started_at:
+            run.started_at -= timedelta(seconds=61)
+
+    mage.inject(edited(let_time_pass), times=2, match=("GET", r"/pipeline_runs/\d+$"))
+    with pytest.raises(MagePipelineRunFailed) as caught:
+        operate(pipeline_uuid="slow").run()
+    assert caught.value.status == (timeout_status or "failed")
+    says = "Mage ended it: the timeout of its pipeline schedule 1 ('airflow'), 60 s, was over."
+    assert says in str(caught.value)
 
 
 def test_a_failed_run_is_replaced_otherwise(mage, operate):

@@ -1,7 +1,9 @@
 """Operators and the sensor as an author calls them, with the least that Airflow hands over."""
 
+from datetime import timedelta
+
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowException, TaskDeferred
 
 from airflow_provider_mage.api.errors import (
     MageAuthError,
@@ -187,6 +189,28 @@ def test_killed_task_cancels_its_run_without_reading_the_connection_again(
     assert mage.pipeline_runs[run_id].status == "cancelled"
 
 
+def test_run_that_its_own_task_has_cancelled_is_said_to_be(mage, connect, context, edited):
+    """Airflow 3 tells the task to end, and lets it go on with what it does."""
+    operator = trigger(connect())
+    mage.inject(edited(lambda _: operator.on_kill()), match=("GET", r"/pipeline_runs/\d+$"), skip=0)
+
+    with pytest.raises(MagePipelineRunFailed) as caught:
+        operator.execute(context)
+    assert "This task was killed, so its run was cancelled." in str(caught.value)
+    assert "by a person" not in str(caught.value)
+
+
+def test_deferral_that_takes_too_long_says_what_has_become_of_the_run(mage, connect, context, run_id):
+    context["ti"].xcom_pull = lambda **_: run_id
+    operator = trigger(connect(), durable=False, execution_timeout=timedelta(seconds=10))
+    operator._pipeline_run_id = run_id
+
+    with pytest.raises(AirflowException) as caught:
+        operator.resume_execution("__fail__", {"error": "Trigger timeout"}, context)
+    assert str(caught.value) == f"The execution_timeout of 10 s is over; run {run_id} was cancelled."
+    assert mage.pipeline_runs[run_id].status == "cancelled"
+
+
 # MageCancelPipelineRunOperator
 
 
@@ -276,6 +300,24 @@ def test_mage_that_is_down_says_nothing_about_the_run(mage, connect, context, ru
     assert one.poke(context) is False
     mage.finish(run_id)
     assert one.poke(context) is True
+
+
+def test_mage_that_is_down_at_the_start_of_a_deferred_sensor_is_waited_for(mage, connect, context, run_id):
+    conn_id = connect()
+    with mage.down(), pytest.raises(TaskDeferred) as deferral:
+        sensor(conn_id, run_id, deferrable=True, timeout=300).execute(context)
+
+    assert deferral.value.trigger.rules.max_unreachable == 300
+
+
+def test_sensor_does_not_take_the_first_error_for_that_of_this_failure(mage, connect, context, run_id):
+    """Nobody knows whether the run was repaired before, and Mage keeps the first error only."""
+    mage.finish(run_id, "failed", ValueError("no rows"))
+
+    with pytest.raises(
+        MagePipelineRunFailed, match=r"failed; its first error in this run: ValueError: no rows"
+    ):
+        sensor(connect(), run_id).poke(context)
 
 
 def test_web_page_instead_of_mage_is_no_outage(mage, connect, context, run_id):

@@ -16,9 +16,9 @@ from airflow_provider_mage._runs import poller as poller_module
 from airflow_provider_mage._runs.poller import RunPoller, Watcher
 from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._runs.run_lists import FEED_LENGTH, LONGEST_PAGE, PAGE_EVERY
-from airflow_provider_mage._runs.watch import HandleStall
+from airflow_provider_mage._runs.stall import HandleStall
 from airflow_provider_mage._waiting.connected import Connected
-from airflow_provider_mage._waiting.watch import Reachable
+from airflow_provider_mage._waiting.watch import Reachable, Unreachable
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import (
@@ -60,8 +60,8 @@ async def until_over(poller, run_id, poll_interval=10.0, *, gives_up=True):
     async with poller.watch(Watcher(run_id, poll_interval)) as sightings:
         while True:
             sighting = await sightings.get()
-            if isinstance(sighting, MageError) and gives_up:
-                return sighting
+            if isinstance(sighting, (MageError, Unreachable)) and gives_up:
+                return getattr(sighting, "error", sighting)
             if isinstance(sighting, PipelineRun) and sighting.status.is_terminal:
                 return asyncio.get_running_loop().time()
 
@@ -284,12 +284,13 @@ def test_everybody_hears_of_an_outage_and_the_poller_backs_off(mage, schedule):
                     heard.append((await sightings.get(), asyncio.get_running_loop().time() - began))
             mage.finish(run_ids[0])
             back = asyncio.get_running_loop().time()
-            while isinstance(sighting := await sightings.get(), MageError):
+            while isinstance(sighting := await sightings.get(), Unreachable):
                 pass
             return heard, sighting, asyncio.get_running_loop().time() - back
 
     heard, sighting, delay = virtual_time.run(scenario())
-    assert all(isinstance(error, MageTransportError) and error.temporary for error, _ in heard)
+    assert all(isinstance(lost.error, MageTransportError) for lost, _ in heard)
+    assert len({lost.since for lost, _ in heard}) == 1
     pauses = [later - earlier for (_, earlier), (_, later) in pairwise(heard)]
     assert len(heard) < 20
     assert pauses[-1] > pauses[0]
@@ -431,6 +432,10 @@ def test_every_watcher_learns_how_its_run_gets_on(mage, schedule):
         assert list(dict.fromkeys(first_blocks)) == ["initial", "queued", "running"]
 
 
+def stalled(run, **rules):
+    return HandleStall(run, RunRules(**rules), 300.0)
+
+
 def test_what_mage_says_of_one_standstill_is_not_asked_again_for_each(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(30)]
     schedule.status = "inactive"
@@ -440,18 +445,34 @@ def test_what_mage_says_of_one_standstill_is_not_asked_again_for_each(mage, sche
         async with listening(poller, run_ids) as heard:
             await asyncio.sleep(100)
             runs = [sightings[-1] for sightings in heard.values()]
-            await asyncio.gather(
-                *(poller.act(HandleStall(run, RunRules(on_stall="repair"))) for run in runs),
-            )
+            await asyncio.gather(*(poller.act(stalled(run)) for run in runs))
             with pytest.raises(StalledError, match=r"Its pipeline schedule 1 \('airflow'\) is inactive"):
-                await poller.act(HandleStall(runs[0], RunRules(on_stall="fail")))
+                await poller.act(stalled(runs[0], on_stall="fail"))
 
     virtual_time.run(scenario())
     assert mage.count("GET", "/status$") == 1
     assert mage.count("GET", "/pipeline_schedules/1$") == 1
-    assert [run.status for run_id, run in mage.pipeline_runs.items() if run_id not in run_ids] == [
-        "cancelled"
-    ]
+    assert mage.count("POST") == 1  # the log-in: no run was made, as no job is lost
+
+
+def test_many_lost_jobs_are_found_at_once(mage, schedule):
+    mage.pipeline("daily_orders", ["load"], polls_to_finish=None)
+    runs = [mage.pipeline_run(schedule) for _ in range(30)]
+    for run in runs:
+        mage.advance(run.id, 2)
+    mage.lose_jobs()
+
+    async def scenario():
+        poller = RunPoller(asks(mage))
+        async with listening(poller, [run.id for run in runs]) as heard:
+            await asyncio.sleep(100)
+            await asyncio.gather(*(poller.act(stalled(sightings[-1])) for sightings in heard.values()))
+
+    virtual_time.run(scenario())
+    assert [mage.advance(run.id, 3) for run in runs] == ["completed"] * 30
+    assert [run.executions for one in runs for run in one.block_runs] == [1] * 30
+    assert mage.count("POST", "/pipeline_runs$") == 1
+    assert list(mage.pipeline_schedules) == [schedule.id]
 
 
 def test_a_thousand_cost_no_more_requests_than_a_few(mage, schedule):
@@ -542,7 +563,7 @@ def test_everybody_hears_that_mage_answers_again(mage, schedule):
         return heard
 
     for sightings in virtual_time.run(scenario()).values():
-        lost_at = max(n for n, sighting in enumerate(sightings) if isinstance(sighting, MageError))
+        lost_at = max(n for n, sighting in enumerate(sightings) if isinstance(sighting, Unreachable))
         assert any(isinstance(sighting, Reachable) for sighting in sightings[lost_at:])
 
 

@@ -124,12 +124,12 @@ def test_active_cluster_without_replicas_is_about_to_stop():
 
 def test_outage_is_waited_out_and_ends_the_wait_when_it_lasts():
     one = watch(max_unreachable=60)
-    one.step(seen("Starting"), 0)
+    one.step(seen("Starting"), 90)
 
     assert isinstance(one.step(NO_ANSWER, 100), Wait)
-    assert isinstance(one.step(NO_ANSWER, 159), Wait)
-    assert isinstance(one.step(seen("Starting"), 160), Wait)
-    assert isinstance(one.step(NO_ANSWER, 200), Wait)
+    assert isinstance(one.step(NO_ANSWER, 149), Wait)
+    assert isinstance(one.step(seen("Starting"), 200), Wait)
+    assert isinstance(one.step(NO_ANSWER, 215), Wait)
     with pytest.raises(
         MageTransportError,
         match=r"Cannot reach Mage Cloud since 1970-01-01 00:03:20 UTC; cluster c1 may still be starting or "
