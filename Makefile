@@ -11,6 +11,8 @@ PYTHON_VERSION := $(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_
 ENVS ?= .envs
 # Airflow 2.11 does not exist for Python 3.13. Mage does not run on it: uv finds or fetches a 3.12 for Mage.
 AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
+# The lowest versions that are supported, of Airflow 2.11 and of the package's own dependencies: for unit tests alone.
+LOWEST ?= $(if $(filter 2.11,$(AIRFLOW)),lowest)
 MAGE ?= 0.9.80
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
 DATABASE ?= sqlite postgresql
@@ -27,8 +29,8 @@ COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-u
 	--custom-compile-command "make constraints"
 
 # `exec`, so that nothing stands between make and what ends when make has ended.
-STAGES = @exec $(TOOLS)/python dev/stages.py --envs $(ENV_DIR) --airflow $(AIRFLOW) --mage $(MAGE) \
-	--database $(DATABASE) --pytest-args='$(PYTEST_ARGS)'
+STAGES = @exec $(TOOLS)/python dev/stages.py --envs $(ENV_DIR) --airflow $(AIRFLOW) --lowest $(LOWEST) \
+	--mage $(MAGE) --database $(DATABASE) --pytest-args='$(PYTEST_ARGS)'
 
 # What the caller's shell has set must not reach into the environments that are tested.
 unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_CONFIG
@@ -42,7 +44,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
 
-setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment
+setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(LOWEST:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## make every environment
 
 demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## see it work: the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
 	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) exec $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
@@ -69,7 +71,7 @@ fmt: $(STAMP)/tools ## format, and fix what ruff can fix
 build: $(STAMP)/wheel ## build the sdist, and the wheel out of it, into dist/
 	@ls dist/*
 
-unit: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) ## after a change to the package: unit tests and the wheel, on both Airflow lines
+unit: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(LOWEST:%=$(STAMP)/wheel-in-airflow-%) ## after a change to the package: unit tests and the wheel, on both Airflow lines and with the lowest versions
 	$(STAGES) unit
 
 hostile: $(STAMP)/wheel-in-airflow-3 ## after a change to what reads answers or arguments: everything odd, everywhere, and at random
@@ -97,8 +99,9 @@ bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against 
 	done; $$kept
 
 constraints: $(STAMP)/tools ## pin anew what the environments hold (UPGRADE=1: move to the newest versions)
-	@for name in airflow-3 airflow-2.11 airflow-peers mage-0.9.80 mage-0.9.70 tools; do \
+	@for name in airflow-3 airflow-2.11 airflow-lowest airflow-peers mage-0.9.80 mage-0.9.70 tools; do \
 		case $$name in airflow-*) also=pyproject.toml ;; *) also= ;; esac; \
+		case $$name in *-lowest) also="$$also --resolution lowest-direct" ;; esac; \
 		pins=constraints/$$name.txt; new=$(STAMP)/$$name.txt; \
 		echo "--> $$pins"; \
 		cp $$pins $$new && $(COMPILE) $(if $(UPGRADE),--upgrade) constraints/$$name.in $$also -o $$new || exit 1; \

@@ -1,8 +1,8 @@
 """
 Run stages of the tests side by side, each timed, and each so that it leaves nothing behind.
 
-    stages.py [--at-once N] [--airflow 3 2.11] [--mage 0.9.80] [--database sqlite postgresql] [--runs 30]
-        [--fuzz-seconds 20] STAGE [STAGE ...]
+    stages.py [--at-once N] [--airflow 3 2.11] [--lowest lowest] [--mage 0.9.80] [--database sqlite postgresql]
+        [--runs 30] [--fuzz-seconds 20] STAGE [STAGE ...]
 
 A stage is a command that runs below a guard and in a temporary directory of its own, in memory where there is
 room. Both go with the stage, also when this process or the `make` that started it is killed. One stage alone
@@ -27,7 +27,7 @@ from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
 NAMES = ("check", "unit", "hostile", "contract", "faults", "e2e")
 DATABASES = ("sqlite", "postgresql")
-UNIT_TESTS = ("tests/harness", "tests/package", "tests/unit")
+UNIT_TESTS = ("tests/package", "tests/unit")
 UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
 CONTRACT_WORKERS = ("-n", "3", "--dist", "loadfile")
 LOOK_SECONDS = 0.2
@@ -120,6 +120,7 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
         cache = ["-o", f"cache_dir=.pytest_cache/{name}"]
         return Stage(name, [program(line, "pytest"), *arguments, *cache, *pytest_args], {**mage_env, **env})
 
+    unit = (*UNIT_TESTS, *UNIT_WORKERS)
     # The end-to-end tests first: their servers keep a small machine busy, and the other stages wait more.
     made = {
         "e2e": [pytest(f"e2e-{line}", line, "tests/e2e") for line in args.airflow],
@@ -130,7 +131,10 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
             for database in args.database
         ],
         "hostile": [pytest("hostile", "3", "tests/hostile", f"--fuzz-seconds={args.fuzz_seconds}")],
-        "unit": [pytest(f"unit-{line}", line, *UNIT_TESTS, *UNIT_WORKERS) for line in args.airflow],
+        "unit": [
+            *(pytest(f"unit-{line}", line, "tests/harness", *unit) for line in args.airflow),
+            *(pytest(f"unit-{line}", line, *unit) for line in args.lowest),
+        ],
         "check": [Stage("check", ["make", "--no-print-directory", "check"])],
     }
     if args.runs:
@@ -169,6 +173,7 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2, help="stages side by side")
     parser.add_argument("--envs", type=Path, default=REPOSITORY / ".envs")
     parser.add_argument("--airflow", nargs="+", default=["3", "2.11"])
+    parser.add_argument("--lowest", nargs="*", default=[], help="environments for unit tests alone")
     parser.add_argument("--mage", default="0.9.80")
     parser.add_argument(
         "--database", nargs="+", choices=DATABASES, default=DATABASES, help="of contract's Mage"

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,6 +10,8 @@ from pathlib import Path
 import airflow
 import jsonschema
 import pytest
+from packaging.requirements import Requirement
+from packaging.version import Version
 
 import airflow_provider_mage
 from airflow_provider_mage.provider_info import get_provider_info
@@ -17,9 +20,13 @@ DISTRIBUTION = importlib.metadata.distribution("airflow-provider-mage")
 FILES = [str(path) for path in DISTRIBUTION.files or []]
 
 
+def start_python(*arguments: str) -> subprocess.CompletedProcess[str]:
+    """Start a fresh interpreter, where nothing is imported yet."""
+    return subprocess.run([sys.executable, *arguments], capture_output=True, text=True, check=False)  # noqa: S603
+
+
 def run_python(code: str) -> str:
-    """Run code in a fresh interpreter, where nothing is imported yet."""
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
+    done = start_python("-c", code)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -110,3 +117,44 @@ for module in {DAG_MODULES!r}:
 """
     assert len(DAG_MODULES) > 5
     run_python(code)
+
+
+MODULES = [
+    path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
+    for path in FILES
+    if path.startswith("airflow_provider_mage/") and path.endswith(".py")
+]
+PUBLIC_MODULES = sorted(module for module in MODULES if "._" not in module)
+
+# What of Airflow the modules are built on. Airflow 2.11 warns when these are imported: 2.11.0 of its own settings,
+# all of what Flask has deprecated.
+AIRFLOW_ITSELF = """
+import airflow.triggers.base
+from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator
+"""
+
+
+@pytest.fixture(scope="module")
+def airflow_warns_itself():
+    return start_python("-W", "error", "-c", AIRFLOW_ITSELF).returncode != 0
+
+
+@pytest.mark.parametrize("module", PUBLIC_MODULES)
+def test_import_alone_warns_of_nothing(module, airflow_warns_itself):
+    done = start_python("-W", "error", "-c", f"import {module}")
+
+    if done.returncode != 0:
+        assert airflow_warns_itself, done.stderr
+        run_python(f"{AIRFLOW_ITSELF}\nimport warnings; warnings.simplefilter('error'); import {module}")
+
+
+def test_lowest_versions_are_tested():
+    """The environment of the lowest versions has each floor itself."""
+    pins = Path(__file__).parents[2] / "constraints" / "airflow-lowest.txt"
+    pinned = dict(re.findall(r"^([a-z0-9-]+)==([^ \n]+)", pins.read_text(), re.MULTILINE))
+    requirements = [Requirement(text) for text in DISTRIBUTION.requires or []]
+
+    assert len(requirements) > 5
+    for requirement in requirements:
+        [floor] = [part.version for part in requirement.specifier if part.operator == ">="]
+        assert Version(pinned[requirement.name]) == Version(floor), requirement.name
