@@ -28,8 +28,8 @@ WAKE_UP_SCHEDULE = "airflow (wakes the worker pool)"
 # Seconds in the queue, with nothing running, after which a job is lost: a pool looks every second.
 LOST_AFTER = 60.0
 
-# Runs that are read to see whether a server is idle: at first a few, the oldest, which are those that run, and
-# then as many as an idle server may have.
+# Runs that are read to see whether a server is idle: at first a few, the oldest, which are those that run,
+# and then as many as an idle server may have.
 FEW_RUNS, MOST_RUNS = 20, 100
 
 # The versions on which waking the pool was shown to find lost jobs, and to do nothing else.

@@ -87,7 +87,7 @@ def handle_stall(client: MageClient, step: HandleStall, memory: StallMemory) -> 
         text = (
             f"{describe(run)}. The process of block {step.fallen} has ended {FALLS} times without a result "
             "(killed, out of memory, or an executor that cannot be imported), and Mage starts it again each "
-            "time; its own output says more."
+            "time; the server's own output says more."
         )
         if rules.on_stall != "warn":
             raise StalledError(text)
