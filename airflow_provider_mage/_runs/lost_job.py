@@ -28,8 +28,9 @@ WAKE_UP_SCHEDULE = "airflow (wakes the worker pool)"
 # Seconds in the queue, with nothing running, after which a job is lost: a pool looks every second.
 LOST_AFTER = 60.0
 
-# Servers with more active runs than these are not idle.
-MOST_RUNS = 100
+# Runs that are read to see whether a server is idle: at first a few, the oldest, which are those that run,
+# and then as many as an idle server may have.
+FEW_RUNS, MOST_RUNS = 20, 100
 
 # The versions on which waking the pool was shown to find lost jobs, and to do nothing else.
 SHOWN_SINCE, SHOWN_BEFORE = (0, 9, 80), (0, 10)
@@ -45,16 +46,22 @@ def may_be_lost(run: PipelineRun) -> bool:
     )
 
 
-def is_lost(client: MageClient, run: PipelineRun) -> bool:
-    """Ask Mage whether the jobs of a run are lost: they are still queued, and nothing runs on the server."""
-    active = client.list_pipeline_runs(statuses=[PipelineRunStatus.RUNNING], limit=MOST_RUNS + 1)
-    itself = next((one for one in active if one.id == run.id), None)
-    return (
-        itself is not None
-        and len(active) <= MOST_RUNS
-        and queued_blocks(itself) == queued_blocks(run)
-        and not any(map(is_running, active))
-    )
+def runs_of_idle_server(client: MageClient) -> list[PipelineRun] | None:
+    """Return the active runs of a server on which no block and no stream is running; None if one is."""
+    for limit in (FEW_RUNS, MOST_RUNS):
+        runs = client.list_pipeline_runs(
+            statuses=[PipelineRunStatus.RUNNING], order_by="id asc", limit=limit, page_size=limit
+        )
+        if any(map(is_running, runs)):
+            return None
+        if len(runs) < limit:
+            return runs
+    return None
+
+
+def is_lost(run: PipelineRun, runs: list[PipelineRun]) -> bool:
+    """Tell whether a run that is among these, read just now, still has the same blocks in Mage's queue."""
+    return any(one.id == run.id and queued_blocks(one) == queued_blocks(run) for one in runs)
 
 
 def why_not_woken(status: ServerStatus, version: str) -> str | None:

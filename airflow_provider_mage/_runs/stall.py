@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mage._runs.lost_job import (
     is_lost,
     may_be_lost,
+    runs_of_idle_server,
     wake_worker_pool,
     why_not_woken,
 )
@@ -74,6 +75,7 @@ class StallMemory:
     """
 
     causes: dict[tuple[Any, ...], tuple[float, Cause]] = field(default_factory=dict)
+    busy_at: float = float("-inf")
     woken_at: float = float("-inf")
     version: str | None = None
 
@@ -85,14 +87,16 @@ def handle_stall(client: MageClient, step: HandleStall, memory: StallMemory) -> 
         text = (
             f"{describe(run)}. The process of block {step.fallen} has ended {FALLS} times without a result "
             "(killed, out of memory, or an executor that cannot be imported), and Mage starts it again each "
-            "time; its own output says more."
+            "time; the server's own output says more."
         )
         if rules.on_stall != "warn":
             raise StalledError(text)
         log.warning("%s", text)
         return
-    cause = _find_cause(client, run, memory)
     is_stalled = step.seconds >= rules.stall_timeout
+    if not is_stalled and _is_busy(client, memory):
+        return
+    cause = _find_cause(client, run, memory)
     if not (is_stalled or cause.server):
         return  # it was only to be seen whether a job is lost
     text = f"Nothing has changed for {round(step.seconds, 1):g} s: {describe(run)}. {cause.text}"
@@ -150,14 +154,19 @@ def _find_cause(client: MageClient, run: PipelineRun, memory: StallMemory) -> Ca
     found_at, cause = memory.causes.get(kind, (float("-inf"), Cause("")))
     if now - found_at > CAUSE_HOLDS_FOR:
         try:
-            cause = _ask_for_cause(client, run)
+            cause = _ask_for_cause(client, run, memory)
         except MageError as error:
             cause = Cause(f"No cause is known, as Mage could not be asked. {error}")
         memory.causes[kind] = now, cause
     return cause
 
 
-def _ask_for_cause(client: MageClient, run: PipelineRun) -> Cause:
+def _is_busy(client: MageClient, memory: StallMemory) -> bool:
+    """Whether something was running on the server a moment ago: then it has lost no job."""
+    return client.clock.monotonic() - memory.busy_at < CAUSE_HOLDS_FOR
+
+
+def _ask_for_cause(client: MageClient, run: PipelineRun, memory: StallMemory) -> Cause:
     server = client.get_status()
     if server.scheduler_status != "running":
         return Cause(
@@ -175,12 +184,16 @@ def _ask_for_cause(client: MageClient, run: PipelineRun) -> Cause:
         cause = _why_not_started(client, run, pipeline.get("concurrency_config") or {})
         if cause:
             return Cause(cause)
-    elif may_be_lost(run) and is_lost(client, run):
-        return Cause(
-            "Nothing is running on the server, and its scheduler is: Mage has lost a job, which starts as "
-            "soon as any other is queued.",
-            server=server,
-        )
+    elif may_be_lost(run) and not _is_busy(client, memory):
+        runs = runs_of_idle_server(client)
+        if runs is None:
+            memory.busy_at = client.clock.monotonic()
+        elif is_lost(run, runs):
+            return Cause(
+                "Nothing is running on the server, and its scheduler is: Mage has lost a job, which starts "
+                "as soon as any other is queued.",
+                server=server,
+            )
     return Cause("Mage says that its scheduler is running. No cause is known.")
 
 

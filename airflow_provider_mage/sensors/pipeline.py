@@ -119,6 +119,8 @@ class MagePipelineRunSensor(DeferrableSensor):
                 deadline=deadline,
                 # As in poke mode, only the sensor's own time-out ends a wait for a Mage that is out of reach.
                 max_unreachable=float(self.timeout),
+                # It is somebody else's run, and nothing is done about it in the other modes either.
+                on_stall="warn",
                 cancel_on_kill=False,
                 created_after=self._created_at.timestamp() if self._created_at else None,
             ),

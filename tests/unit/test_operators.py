@@ -308,6 +308,7 @@ def test_mage_that_is_down_at_the_start_of_a_deferred_sensor_is_waited_for(mage,
         sensor(conn_id, run_id, deferrable=True, timeout=300).execute(context)
 
     assert deferral.value.trigger.rules.max_unreachable == 300
+    assert deferral.value.trigger.rules.on_stall == "warn"
 
 
 def test_sensor_does_not_take_the_first_error_for_that_of_this_failure(mage, connect, context, run_id):

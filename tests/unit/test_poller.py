@@ -475,6 +475,27 @@ def test_many_lost_jobs_are_found_at_once(mage, schedule):
     assert list(mage.pipeline_schedules) == [schedule.id]
 
 
+def test_a_busy_server_is_not_asked_about_each_block_that_waits_its_turn(mage):
+    mage.pipeline("daily_orders", [f"block_{number}" for number in range(40)], polls_to_finish=None)
+    mage.pipeline("busy", ["load"], polls_to_finish=None)
+    schedules = [mage.pipeline_schedule("daily_orders", f"schedule {number}") for number in range(40)]
+    mage.advance(mage.pipeline_run(mage.pipeline_schedule("busy")).id, 3)
+    runs = [mage.pipeline_run(schedule) for schedule in schedules]
+    for run in runs:
+        mage.advance(run.id, 2)
+    client = connect(mage)
+    seen = [client.get_pipeline_run(run.id) for run in runs]
+    before = mage.count()
+
+    async def scenario():
+        poller = RunPoller(asks(mage))
+        await asyncio.gather(*(poller.act(HandleStall(run, RunRules(), 60.0)) for run in seen))
+
+    virtual_time.run(scenario())
+    assert mage.count() - before <= 5  # a log-in, the status, a pipeline, and the oldest active runs
+    assert mage.count("POST", "/pipeline_runs$") == 0
+
+
 def test_a_thousand_cost_no_more_requests_than_a_few(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(1000)]
 
