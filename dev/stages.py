@@ -27,7 +27,7 @@ from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
 NAMES = ("check", "unit", "contract", "faults", "e2e")
 DATABASES = ("sqlite", "postgresql")
-UNIT_TESTS = ("tests/harness", "tests/package", "tests/unit")
+UNIT_TESTS = ("tests/harness", "tests/hostile", "tests/package", "tests/unit")
 UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
 CONTRACT_WORKERS = ("-n", "3", "--dist", "loadfile")
 LOOK_SECONDS = 0.2

@@ -32,6 +32,7 @@ def newest_runs(
     pipeline_schedule_id: int,
     is_far_enough: Callable[[PipelineRun], bool],
     *,
+    pipeline_uuid: str = "",
     at_first: int = FEW,
 ) -> list[PipelineRun]:
     """
@@ -41,7 +42,9 @@ def newest_runs(
     """
     limit = at_first
     while True:
-        runs = client.list_pipeline_runs(pipeline_schedule_id=pipeline_schedule_id, limit=limit)
+        runs = client.list_pipeline_runs(
+            pipeline_uuid=pipeline_uuid or None, pipeline_schedule_id=pipeline_schedule_id, limit=limit
+        )
         if len(runs) < limit or is_far_enough(runs[-1]):
             # A run that starts meanwhile moves those before it on to the next page, where they come again.
             return list({run.id: run for run in runs}.values())
@@ -70,7 +73,12 @@ def cancel_duplicates(client: MageClient, pipeline_run_id: int, claim: Claim) ->
     """Cancel the duplicates of a run that have come since. Never raises, as it is the run that counts."""
     client = client.with_retries(LOOKING)
     try:
-        newest = newest_runs(client, claim.pipeline_schedule_id, lambda run: run.id < claim.since_id)
+        newest = newest_runs(
+            client,
+            claim.pipeline_schedule_id,
+            lambda run: run.id < claim.since_id,
+            pipeline_uuid=claim.pipeline_uuid,
+        )
         duplicates = [
             run
             for run in newest
