@@ -2,12 +2,22 @@
 
 from datetime import datetime
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from airflow_provider_mage.operators.schedule import MagePipelineScheduleOperator
 
 with DAG("example_mage_schedule", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+
+    @task
+    def create_schedule() -> None:
+        """Create the schedule, which is a trigger of type API in Mage's UI, unless it is there."""
+        from airflow_provider_mage.hooks.mage import MageHook  # not needed to read this file
+
+        client = MageHook("mage_default").client
+        if "nightly" not in [schedule.name for schedule in client.list_pipeline_schedules("daily_orders")]:
+            client.create_pipeline_schedule("daily_orders", "nightly")
+
     run = MageTriggerPipelineOperator(
         task_id="run_daily_orders",
         pipeline_uuid="daily_orders",
@@ -25,4 +35,4 @@ with DAG("example_mage_schedule", start_date=datetime(2026, 1, 1), schedule=None
         pipeline_schedule_name="nightly",
         status="active",
     )
-    run >> pause >> resume
+    create_schedule() >> run >> pause >> resume

@@ -32,6 +32,7 @@ def newest_runs(
     is_far_enough: Callable[[PipelineRun], bool],
     *,
     run_key: str,
+    pipeline_uuid: str = "",
     at_first: int = FEW,
 ) -> list[PipelineRun]:
     """
@@ -43,7 +44,10 @@ def newest_runs(
     limit = at_first
     while True:
         runs = client.list_pipeline_runs(
-            pipeline_schedule_id=pipeline_schedule_id, limit=limit, must_hold=run_key
+            pipeline_uuid=pipeline_uuid or None,
+            pipeline_schedule_id=pipeline_schedule_id,
+            limit=limit,
+            must_hold=run_key,
         )
         if len(runs) < limit or is_far_enough(runs[-1]):
             # A run that starts meanwhile moves those before it on to the next page, where they come again.
@@ -78,6 +82,7 @@ def cancel_duplicates(client: MageClient, pipeline_run_id: int, claim: Claim) ->
             claim.pipeline_schedule_id,
             lambda run: run.id < claim.since_id,
             run_key=claim.identity.run_key,
+            pipeline_uuid=claim.pipeline_uuid,
         )
         duplicates = [
             run

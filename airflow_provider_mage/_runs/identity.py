@@ -89,6 +89,7 @@ class RunIdentity:
                 "task_id": ti.task_id,
                 "map_index": map_index,
                 "logical_date": logical_date.isoformat() if logical_date else None,
+                **_partition(dag_run),
             },
         )
 
@@ -159,6 +160,8 @@ class Claim:
     :param pipeline_schedule_id: The pipeline schedule that the run was asked for under.
     :param since_id: The id that no duplicate which is still to be found is below.
     :param checks_at: The times (as in ``time.time()``) at which to look; none if there can be no duplicate.
+    :param pipeline_uuid: The schedule's pipeline, the role in which a user needs to look; empty for the
+        project's.
     :param old_errors: The block runs whose errors are of before a repair.
     """
 
@@ -167,6 +170,7 @@ class Claim:
     since_id: int = 0
     checks_at: tuple[float, ...] = ()
     old_errors: tuple[int, ...] = ()
+    pipeline_uuid: str = ""
 
     def owns(self, run: PipelineRun) -> bool:
         """
@@ -221,6 +225,13 @@ def _digest(parts: list[Any]) -> str:
 
 def _started_at(dag_run: Any) -> int | None:
     return _microseconds(getattr(dag_run, "start_date", None))
+
+
+def _partition(dag_run: Any) -> dict[str, str]:
+    """Return which part of the data a partitioned DAG run is about, which has no data interval."""
+    key, day = getattr(dag_run, "partition_key", None), getattr(dag_run, "partition_date", None)
+    texts = {"partition_key": key, "partition_date": day.isoformat() if day else None}
+    return {name: text for name, text in texts.items() if text is not None}
 
 
 def _microseconds(moment: datetime | None) -> int | None:

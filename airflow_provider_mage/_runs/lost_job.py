@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from airflow_provider_mage._runs.progress import is_running, queued_blocks
-from airflow_provider_mage._runs.schedule import find_schedule
+from airflow_provider_mage._runs.schedule import look_for_schedule
 from airflow_provider_mage.api.errors import MageNotFoundError
 from airflow_provider_mage.api.models import PipelineRunStatus
 
@@ -84,7 +84,7 @@ def wake_worker_pool(client: MageClient, pipeline_uuid: str) -> None:
     touched (observed). Then the schedule is deleted, and with it the run is gone from every page and list.
     The run itself stays in Mage's database: its id must not go to another run before the clean-up is over.
     """
-    schedule = find_schedule(client, pipeline_uuid, WAKE_UP_SCHEDULE)
+    schedule, _ = look_for_schedule(client, pipeline_uuid, WAKE_UP_SCHEDULE)
     if schedule is None:
         schedule = client.create_pipeline_schedule(pipeline_uuid, WAKE_UP_SCHEDULE, is_active=False)
     if schedule.is_active:

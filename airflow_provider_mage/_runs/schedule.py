@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import difflib
 import logging
 from typing import TYPE_CHECKING
 
-from airflow_provider_mage.api.errors import MageError, MageTransportError
+from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
 
 if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
@@ -13,12 +14,18 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# The one name under which a schedule is created: any other that a pipeline does not have is a mistake.
+DEFAULT_NAME = "airflow"
+
+# Of a pipeline with many schedules, so many names in an error.
+MOST_NAMES = 10
+
 
 def schedule_for(
     client: MageClient, pipeline_uuid: str, *, pipeline_schedule_id: int | None, name: str
 ) -> PipelineSchedule:
     """
-    Return an active pipeline schedule of a pipeline, creating it if it is named and does not exist.
+    Return an active pipeline schedule of a pipeline; of the default name, it is created if need be.
 
     :param client: The Mage server.
     :param pipeline_uuid: The pipeline.
@@ -26,8 +33,8 @@ def schedule_for(
     :param name: Its name. Of several the oldest is taken, so that tasks that create it at the same time
         agree.
     :return: The pipeline schedule.
-    :raises ValueError: If the schedule belongs to another pipeline, or is inactive, so that a run under it
-        would stay ``initial`` for ever.
+    :raises ValueError: If there is none of that name, the schedule belongs to another pipeline, or is
+        inactive, so that a run under it would stay ``initial`` for ever.
     :raises MageNotFoundError: If there is no such pipeline or schedule id.
     """
     if pipeline_schedule_id is not None:
@@ -38,8 +45,10 @@ def schedule_for(
                 f"{schedule.pipeline_uuid!r}, not to {pipeline_uuid!r}: "
                 "give the id of one of its own schedules."
             )
+    elif name == DEFAULT_NAME:
+        schedule = look_for_schedule(client, pipeline_uuid, name)[0] or _create(client, pipeline_uuid, name)
     else:
-        schedule = find_schedule(client, pipeline_uuid, name) or _create(client, pipeline_uuid, name)
+        schedule = find_schedule(client, pipeline_uuid, name)
     if not schedule.is_active:
         raise ValueError(
             f"Pipeline schedule {schedule.id} ({schedule.name!r}) of pipeline {pipeline_uuid!r} is "
@@ -49,13 +58,25 @@ def schedule_for(
     return schedule
 
 
-def find_schedule(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule | None:
+def find_schedule(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule:
     """
     Find a pipeline schedule by its name, of which Mage allows several in one pipeline.
 
-    That is the oldest of that name, so that everybody finds the same one; None if there is none.
+    That is the oldest of that name, so that everybody finds the same one. A ValueError says that there is
+    none, and what there is.
     """
-    found = [schedule for schedule in client.list_pipeline_schedules(pipeline_uuid) if schedule.name == name]
+    found, names = look_for_schedule(client, pipeline_uuid, name)
+    if found is None:
+        raise ValueError(_no_such_name(pipeline_uuid, name, names))
+    return found
+
+
+def look_for_schedule(
+    client: MageClient, pipeline_uuid: str, name: str
+) -> tuple[PipelineSchedule | None, list[str]]:
+    """Return the oldest pipeline schedule of that name, if there is one, and the names of all there are."""
+    schedules = client.list_pipeline_schedules(pipeline_uuid)
+    found = [schedule for schedule in schedules if schedule.name == name]
     if len(found) > 1:
         log.info(
             "Pipeline %s has %s schedules named %r: using the oldest, %s.",
@@ -64,7 +85,24 @@ def find_schedule(client: MageClient, pipeline_uuid: str, name: str) -> Pipeline
             name,
             found[0].id,
         )
-    return found[0] if found else None
+    return next(iter(found), None), sorted({schedule.name for schedule in schedules})
+
+
+def _no_such_name(pipeline_uuid: str, name: str, names: list[str]) -> str:
+    by_folded = {one.casefold(): one for one in names}
+    near = [by_folded[one] for one in difflib.get_close_matches(name.casefold(), by_folded)]
+    listed = ", ".join(map(repr, near or names[:MOST_NAMES]))
+    if near:
+        hint = f"did you mean {listed}?"
+    elif names:
+        rest = len(names) - MOST_NAMES
+        hint = f"it has {listed}{f', and {rest} more' if rest > 0 else ''}."
+    else:
+        hint = "it has none."
+    return (
+        f"Pipeline {pipeline_uuid!r} has no schedule named {name!r}: {hint} Only {DEFAULT_NAME!r} is created "
+        "when it is missing; create others in Mage (its UI: triggers), of type API."
+    )
 
 
 def _create(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule:
@@ -75,8 +113,21 @@ def _create(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedu
     except MageTransportError as error:
         if not error.may_have_arrived:
             raise
+    except MageAuthError as error:
+        if error.refused:
+            raise
+        # Without the role, there is still a way: an API trigger that somebody else has made.
+        raise MageAuthError(
+            f"Pipeline {pipeline_uuid!r} has no schedule named {name!r}, and the connection's user may not "
+            "create one. Create it in Mage (its UI: triggers), of type API, or give the user the role Editor "
+            f"in the project. {error}",
+            what=error.what,
+            code=error.code,
+            type=error.type,
+            reason=error.reason,
+        ) from error
     # Another task may have been quicker, and an answer may have been lost: the oldest is the one.
-    oldest = find_schedule(client, pipeline_uuid, name)
+    oldest, _ = look_for_schedule(client, pipeline_uuid, name)
     if oldest is None:
         return created or client.create_pipeline_schedule(pipeline_uuid, name)
     if created is not None and created.id != oldest.id:

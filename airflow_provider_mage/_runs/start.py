@@ -50,12 +50,15 @@ class RunRequest:
     :param identity: Who asks.
     :param variables: Everything the run is given, its identity included.
     :param execution_date: What Mage shows the blocks as such; None for the time of the start.
+    :param pipeline_uuid: The schedule's pipeline, the role in which is enough for a start; empty for the
+        project's.
     """
 
     pipeline_schedule_id: int
     identity: RunIdentity
     variables: Mapping[str, Any] = field(repr=False)
     execution_date: datetime | None = None
+    pipeline_uuid: str = ""
 
 
 class ObtainedRun(NamedTuple):
@@ -164,7 +167,10 @@ def _start(client: MageClient, request: RunRequest) -> ObtainedRun:
         asked_at = clock.monotonic()
         try:
             run = client.create_pipeline_run(
-                request.pipeline_schedule_id, request.variables, execution_date=request.execution_date
+                request.pipeline_schedule_id,
+                request.variables,
+                execution_date=request.execution_date,
+                pipeline_uuid=request.pipeline_uuid,
             )
         except MageTransportError as error:
             if not error.may_have_arrived:
@@ -201,6 +207,7 @@ def _check_start(
             request.pipeline_schedule_id,
             lambda one: one.id < run.id and earliest is not None and was_created_before(one, earliest),
             run_key=request.identity.run_key,
+            pipeline_uuid=request.pipeline_uuid,
             at_first=NEWEST,
         )
     except MageError as error:  # whatever it is, there is a run, which is what counts
@@ -208,7 +215,8 @@ def _check_start(
         return ObtainedRun(run, _open_claim(client, request, since_id=since_id))
     duplicates = [one for one in newest if one.id != run.id and request.identity.asked_for(one)]
     if not (duplicates or lost):
-        return ObtainedRun(run, Claim(request.identity, request.pipeline_schedule_id))
+        claim = Claim(request.identity, request.pipeline_schedule_id, pipeline_uuid=request.pipeline_uuid)
+        return ObtainedRun(run, claim)
     kept = keep_one(quick, [run, *duplicates]) or run
     return ObtainedRun(kept, _open_claim(client, request, since_id=since_id))
 
@@ -239,13 +247,20 @@ class _LostRequest:
             self._request.pipeline_schedule_id,
             lambda run: run.id <= self.since_id or was_created_before(run, self._earliest),
             run_key=self._request.identity.run_key,
+            pipeline_uuid=self._request.pipeline_uuid,
         )
 
 
 def _open_claim(client: MageClient, request: RunRequest, *, since_id: int) -> Claim:
     now = client.clock.time()
     checks_at = tuple(now + client.timeout * number for number in CHECKS_AFTER)
-    return Claim(request.identity, request.pipeline_schedule_id, since_id, checks_at)
+    return Claim(
+        request.identity,
+        request.pipeline_schedule_id,
+        since_id=since_id,
+        checks_at=checks_at,
+        pipeline_uuid=request.pipeline_uuid,
+    )
 
 
 def _settling_time(client: MageClient) -> float:
@@ -271,6 +286,7 @@ def _search(client: MageClient, request: RunRequest) -> list[PipelineRun]:
         request.pipeline_schedule_id,
         lambda run: request.identity.is_older(run, than=CLOCK_SKEW),
         run_key=request.identity.run_key,
+        pipeline_uuid=request.pipeline_uuid,
     )
 
 

@@ -70,6 +70,10 @@ class Answer(dict[str, Any]):
             raise self._not_mage(name)
         return record
 
+    def inside(self, name: str) -> Answer:
+        """Return the one record of that name, to read what is listed in it."""
+        return Answer(self.member(name), self.request)
+
     def members(self, name: str) -> list[Any]:
         """Return what is listed under a name, each of it anything at all, or raise a MageAnswerError."""
         records = self.get(name)

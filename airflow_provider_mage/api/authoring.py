@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from airflow_provider_mage.api.answer import Answer, as_object
+from airflow_provider_mage.api.answer import as_object
 from airflow_provider_mage.api.base_client import BaseClient
+from airflow_provider_mage.api.errors import MageAuthError
 from airflow_provider_mage.api.models import PipelineSchedule
 
 
@@ -48,7 +49,7 @@ class MageAuthoring(BaseClient):
     def list_blocks(self, pipeline_uuid: str) -> list[dict[str, Any]]:
         """Read the blocks of a pipeline, without their code."""
         answer = self.session.get("pipelines", pipeline_uuid)
-        return list(self._rows(Answer(answer.member("pipeline"), answer.request), "blocks", as_object))
+        return list(self._rows(answer.inside("pipeline"), "blocks", as_object))
 
     def get_block(self, pipeline_uuid: str, block_uuid: str) -> dict[str, Any]:
         """Read a block of a pipeline, with its code in ``content``."""
@@ -94,9 +95,19 @@ class MageAuthoring(BaseClient):
 
     def list_pipeline_schedules(self, pipeline_uuid: str) -> list[PipelineSchedule]:
         """Read the pipeline schedules of a pipeline, the oldest first."""
-        rows = self._read_list(
-            "pipelines", pipeline_uuid, "pipeline_schedules", read=PipelineSchedule.from_api
-        )
+        try:
+            rows = list(
+                self._read_list(
+                    "pipelines", pipeline_uuid, "pipeline_schedules", read=PipelineSchedule.from_api
+                )
+            )
+        except MageAuthError as error:
+            if error.refused:
+                raise
+            # Mage judges this list by the roles in the project; those in the pipeline let a user see the
+            # pipeline itself, and its schedules with it (observed).
+            answer = self.session.get("pipelines", pipeline_uuid, include_schedules=1)
+            rows = list(self._rows(answer.inside("pipeline"), "schedules", PipelineSchedule.from_api))
         schedules = {schedule.id: schedule for schedule in rows}
         return [schedules[schedule_id] for schedule_id in sorted(schedules)]
 

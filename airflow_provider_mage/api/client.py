@@ -86,6 +86,7 @@ class MageClient(MageAuthoring):
         variables: Mapping[str, Any] | None = None,
         *,
         execution_date: datetime | None = None,
+        pipeline_uuid: str | None = None,
     ) -> PipelineRun:
         """
         Start a run.
@@ -96,6 +97,8 @@ class MageClient(MageAuthoring):
         :param execution_date: What its blocks see as ``execution_date``, in UTC unless it has a zone; by
             default the time of the request. Two runs of one schedule with one date overwrite each other's
             outputs (observed).
+        :param pipeline_uuid: The schedule's pipeline: Mage asks for the user's role in it then, and else for
+            that in the project (observed).
         :return: The new run, ``initial``.
         :raises MageAPIError: With code 500 if there is no such pipeline schedule.
         :raises MageTransportError: With ``may_have_arrived`` if nobody knows whether the run was created.
@@ -104,7 +107,11 @@ class MageClient(MageAuthoring):
         if execution_date is not None:
             run["execution_date"] = _format_datetime(execution_date)
         answer = self.session.post(
-            "pipeline_schedules", pipeline_schedule_id, "pipeline_runs", json={"pipeline_run": run}
+            "pipeline_schedules",
+            pipeline_schedule_id,
+            "pipeline_runs",
+            json={"pipeline_run": run},
+            params={"pipeline_uuid": pipeline_uuid} if pipeline_uuid else None,
         )
         return answer.one("pipeline_run", PipelineRun)
 
@@ -145,7 +152,8 @@ class MageClient(MageAuthoring):
         """
         Read runs, as many pages of them as it takes.
 
-        :param pipeline_uuid: Only runs of this pipeline.
+        :param pipeline_uuid: Only runs of this pipeline. Mage asks for the user's role in it then, and else
+            for that in the project (observed).
         :param pipeline_schedule_id: Only runs of this pipeline schedule. Mage answers for an unknown one with
             everybody's runs (observed), so this is checked here too.
         :param statuses: Only runs with one of these statuses.

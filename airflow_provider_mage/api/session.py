@@ -62,9 +62,9 @@ class MageSession:
         """Read a resource; parameters and errors as in :meth:`request`."""
         return self.request("GET", *path, params=params, is_repeatable=True)
 
-    def post(self, *path: str | int, json: Any) -> Answer:
-        """Create a resource; sent again only if it certainly did not arrive. Parameters as in :meth:`get`."""
-        return self.request("POST", *path, json=json)
+    def post(self, *path: str | int, json: Any, params: dict[str, Any] | None = None) -> Answer:
+        """Create a resource; sent again only if it did not arrive. Parameters as in :meth:`request`."""
+        return self.request("POST", *path, json=json, params=params)
 
     def put(self, *path: str | int, json: Any, is_repeatable: bool = False) -> Answer:
         """Change a resource. Parameters as in :meth:`request`."""

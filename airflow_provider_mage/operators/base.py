@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BaseOperator
 
+from airflow_provider_mage._arguments import read_name
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -34,7 +36,7 @@ class MageOperator(BaseOperator):
         """The connection to Mage."""
         from airflow_provider_mage.hooks.mage import MageHook
 
-        return MageHook(self.mage_conn_id)
+        return MageHook(read_name(self.mage_conn_id, "mage_conn_id"))
 
     @property
     def client(self) -> MageClient:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow_provider_mage._arguments import read_id, read_seconds
+from airflow_provider_mage._arguments import read_id, read_name, read_seconds, read_switch
+from airflow_provider_mage._runs.schedule import DEFAULT_NAME
 from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ class MageRunBlockOperator(MageOperator):
     :param variables: What the block gets, by name; must be JSON. (templated)
     :param pipeline_schedule_id: A pipeline schedule of type ``api``, whose token authorises the run.
         (templated)
-    :param pipeline_schedule_name: Its name, if no id is given. It is created once, if the pipeline has none
-        of that name. (templated)
+    :param pipeline_schedule_name: Its name, if no id is given. The default one, ``airflow``, is created once,
+        if the pipeline has none of that name; any other has to exist. (templated)
     :param run_upstream_blocks: Whether the blocks before it run, too.
     :param incomplete_only: Whether of these only those run that have not completed.
     :param timeout: How long to wait for the answer, which comes when the block is done: seconds or a
@@ -54,7 +55,7 @@ class MageRunBlockOperator(MageOperator):
         block_uuid: str,
         variables: Mapping[str, Any] | None = None,
         pipeline_schedule_id: int | str | None = None,
-        pipeline_schedule_name: str = "airflow",
+        pipeline_schedule_name: str = DEFAULT_NAME,
         run_upstream_blocks: bool = False,
         incomplete_only: bool = False,
         timeout: float | timedelta = 300.0,
@@ -66,32 +67,35 @@ class MageRunBlockOperator(MageOperator):
         self.variables = variables
         self.pipeline_schedule_id = pipeline_schedule_id
         self.pipeline_schedule_name = pipeline_schedule_name
-        self.run_upstream_blocks = run_upstream_blocks
-        self.incomplete_only = incomplete_only
+        self.run_upstream_blocks = read_switch(run_upstream_blocks, "run_upstream_blocks")
+        self.incomplete_only = read_switch(incomplete_only, "incomplete_only")
         self.timeout = read_seconds(timeout, "timeout")
 
     def execute(self, context: Context) -> Any:  # noqa: ARG002  # Airflow's signature
         """Run the block and return its output."""
         from airflow_provider_mage._runs.schedule import schedule_for
-        from airflow_provider_mage._runs.variables import check_values
+        from airflow_provider_mage._runs.variables import check_block_variables
 
-        variables = check_values(self.variables)
-        client = self.hook.pro_client
-        schedule = schedule_for(
-            client,
-            self.pipeline_uuid,
-            pipeline_schedule_id=read_id(self.pipeline_schedule_id, "pipeline_schedule_id"),
-            name=self.pipeline_schedule_name,
+        pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
+        block_uuid = read_name(self.block_uuid, "block_uuid")
+        variables = check_block_variables(self.variables)
+        schedule_id = read_id(self.pipeline_schedule_id, "pipeline_schedule_id")
+        schedule_name = (
+            ""
+            if schedule_id is not None
+            else read_name(self.pipeline_schedule_name, "pipeline_schedule_name")
         )
-        self.log.info("Running block %s of pipeline %s.", self.block_uuid, self.pipeline_uuid)
+        client = self.hook.pro_client
+        schedule = schedule_for(client, pipeline_uuid, pipeline_schedule_id=schedule_id, name=schedule_name)
+        self.log.info("Running block %s of pipeline %s.", block_uuid, pipeline_uuid)
         output = client.run_block(
             schedule.id,
-            self.pipeline_uuid,
-            self.block_uuid,
+            pipeline_uuid,
+            block_uuid,
             variables,
             run_upstream_blocks=self.run_upstream_blocks,
             incomplete_only=self.incomplete_only,
             timeout=self.timeout,
         )
-        self.log.info("Block %s of pipeline %s is done.", self.block_uuid, self.pipeline_uuid)
+        self.log.info("Block %s of pipeline %s is done.", block_uuid, pipeline_uuid)
         return output

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import get_current_context
 
-from airflow_provider_mage._arguments import HiddenValues
+from airflow_provider_mage._arguments import read_choice, read_mapping, read_names, read_switch
+from airflow_provider_mage._clusters.activity import IF_BUSY
 from airflow_provider_mage._compat import mask_secret
 from airflow_provider_mage.operators import cluster_steps
 from airflow_provider_mage.operators.cluster_base import HAS_ASKED, ClusterOperator, SteppedClusterOperator
+from airflow_provider_mage.operators.hidden import HidesRenderedField
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from airflow.providers.common.compat.sdk import Context
 
@@ -46,7 +47,7 @@ class MageStartClusterOperator(SteppedClusterOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.replica_count = replica_count
-        self.undo_on_kill = undo_on_kill
+        self.undo_on_kill = read_switch(undo_on_kill, "undo_on_kill")
 
     def on_kill(self) -> None:
         """Take the start back, if the author wants that and it was this task that asked for it."""
@@ -89,7 +90,7 @@ class MageStopClusterOperator(SteppedClusterOperator):
 
     def __init__(self, *, if_busy: str = "stop", **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.if_busy = if_busy
+        self.if_busy = read_choice(if_busy, "if_busy", IF_BUSY)
 
 
 class MageRestartClusterOperator(SteppedClusterOperator):
@@ -121,10 +122,10 @@ class MageRestartClusterOperator(SteppedClusterOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.replica_count = replica_count
-        self.if_busy = if_busy
+        self.if_busy = read_choice(if_busy, "if_busy", IF_BUSY)
 
 
-class MageUpdateClusterEnvVarsOperator(ClusterOperator):
+class MageUpdateClusterEnvVarsOperator(HidesRenderedField, ClusterOperator):
     """
     Sets and removes environment variables of a Mage Pro cluster; the others stay as they are.
 
@@ -141,6 +142,7 @@ class MageUpdateClusterEnvVarsOperator(ClusterOperator):
     """
 
     template_fields: Sequence[str] = (*ClusterOperator.template_fields, "env_vars", "remove")
+    hidden_field = "env_vars"
 
     def __init__(
         self,
@@ -153,19 +155,16 @@ class MageUpdateClusterEnvVarsOperator(ClusterOperator):
         super().__init__(**kwargs)
         self.env_vars = env_vars
         self.remove = remove
-        self.replace = replace
-
-    def render_template(self, content: Any, *args: Any, **options: Any) -> Any:
-        """Render a template as ever, and hide the values of ``env_vars``."""
-        rendered = super().render_template(content, *args, **options)
-        is_env_vars = content is self.env_vars and isinstance(rendered, Mapping)
-        return HiddenValues(rendered) if is_env_vars else rendered
+        self.replace = read_switch(replace, "replace")
 
     def execute(self, context: Context) -> dict[str, list[str]]:  # noqa: ARG002  # Airflow's signature
         """Change the variables, and see that they are changed."""
         from airflow_provider_mage._clusters.env_vars import check_env_vars, update_env_vars
 
-        env_vars, remove = check_env_vars(self.env_vars or {}, self.remove or ())
+        given = self.reveal()
+        env_vars, remove = check_env_vars(
+            {} if given is None else read_mapping(given, "env_vars"), read_names(self.remove, "remove")
+        )
         for value in env_vars.values():
             if len(value) >= SHORTEST_MASKED:
                 mask_secret(value)

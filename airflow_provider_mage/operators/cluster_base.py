@@ -15,7 +15,13 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import BaseOperator, conf
 
-from airflow_provider_mage._arguments import read_name, read_seconds
+from airflow_provider_mage._arguments import (
+    read_count,
+    read_name,
+    read_optional_name,
+    read_seconds,
+    read_switch,
+)
 from airflow_provider_mage._clusters.goal import IDLE, ClusterGoal
 from airflow_provider_mage._compat import is_deferral_timeout
 
@@ -68,7 +74,7 @@ class ClusterOperator(BaseOperator):
         """A hook for the connection as it is now: it may be corrected while the task waits."""
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
-        return MageCloudHook(self.mage_cloud_conn_id)
+        return MageCloudHook(read_name(self.mage_cloud_conn_id, "mage_cloud_conn_id"))
 
     def handle(self, retries: RetryPolicy | None = None) -> ClusterHandle:
         """Return the cluster by the connection as it is now; a ValueError says that the task names none."""
@@ -121,8 +127,8 @@ class SteppedClusterOperator(ClusterOperator):
     ) -> None:
         super().__init__(**kwargs)
         self.mage_conn_id = mage_conn_id
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
+        self.wait_for_completion = read_switch(wait_for_completion, "wait_for_completion")
+        self.deferrable = read_switch(deferrable, "deferrable")
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
         self.timeout = None if timeout is None else read_seconds(timeout, "timeout")
         self.max_unreachable = read_seconds(max_unreachable, "max_unreachable", least=0.0)
@@ -137,6 +143,7 @@ class SteppedClusterOperator(ClusterOperator):
         """Go through the steps."""
         from airflow_provider_mage._clusters.activity import check_if_busy
 
+        self._read_arguments()
         check_if_busy(self.if_busy, self.mage_conn_id)
         self.deadline = None if self.timeout is None else time.time() + self.timeout
         with self._cleaning_up():
@@ -157,6 +164,7 @@ class SteppedClusterOperator(ClusterOperator):
         """
         from airflow_provider_mage.triggers.event import read_event
 
+        self._read_arguments()
         self.deadline, self.replicas_before = deadline, replicas_before
         with self._cleaning_up():
             _, failure = read_event(event, "cluster_id")
@@ -186,6 +194,13 @@ class SteppedClusterOperator(ClusterOperator):
             deadline=self.deadline,
             max_unreachable=self.max_unreachable,
         )
+
+    def _read_arguments(self) -> None:
+        """Read all that is templated, before anything is sent."""
+        self.handle()
+        replica_count = read_count(self.replica_count, "replica_count")
+        self.mage_conn_id = read_optional_name(self.mage_conn_id, "mage_conn_id")
+        self.replica_count = replica_count
 
     def _go_on(self, context: Context, number: int) -> str:
         while True:
@@ -217,7 +232,7 @@ class SteppedClusterOperator(ClusterOperator):
             self._defer(context, goal, handle.team_id, then)
         view = view_cluster(
             goal,
-            mage_cloud_conn_id=self.mage_cloud_conn_id,
+            mage_cloud_conn_id=read_name(self.mage_cloud_conn_id, "mage_cloud_conn_id"),
             team_id=handle.team_id,
             mage_conn_id=self.mage_conn_id,
         )
@@ -231,7 +246,7 @@ class SteppedClusterOperator(ClusterOperator):
             context["ti"].xcom_push(key=HAS_ASKED, value=bool(self.has_asked))
         self.defer(
             trigger=MageClusterTrigger(
-                self.mage_cloud_conn_id,
+                read_name(self.mage_cloud_conn_id, "mage_cloud_conn_id"),
                 team_id,
                 mage_conn_id=self.mage_conn_id,
                 stop_on_kill=self.undo_on_kill and bool(self.has_asked),

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage._arguments import read_seconds
+from airflow_provider_mage._arguments import (
+    read_name,
+    read_optional_name,
+    read_seconds,
+    read_switch,
+    read_text,
+)
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
 from airflow_provider_mage.operators.base import MageOperator
 
@@ -18,6 +24,11 @@ if TYPE_CHECKING:
 
 DONE = ("success", "succeed", "complete", "deployed", "done")
 FAILED = ("fail", "error", "cancel")
+
+LONGEST_MESSAGE = 10_000
+
+# Arguments that have to be there.
+NAMES = ("setting_name", "branch", "commit", "target_branch", "environment")
 
 
 class MageDeployOperator(MageOperator):
@@ -75,23 +86,18 @@ class MageDeployOperator(MageOperator):
         self.target_branch = target_branch
         self.environment = environment
         self.target_directory = target_directory
-        self.wait_for_completion = wait_for_completion
+        self.wait_for_completion = read_switch(wait_for_completion, "wait_for_completion")
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
         self.timeout = read_seconds(timeout, "timeout")
 
     def execute(self, context: Context) -> dict[str, Any]:  # noqa: ARG002  # Airflow's signature
         """Deploy the commit, and wait if there is something to wait for."""
+        names = {name: read_name(getattr(self, name), name) for name in NAMES}
+        message = read_text(self.message, "message", longest=LONGEST_MESSAGE)
+        target_directory = read_optional_name(self.target_directory, "target_directory")
         client = self.hook.pro_client
         try:
-            deployment = client.create_deployment(
-                self.setting_name,
-                branch=self.branch,
-                commit=self.commit,
-                message=self.message,
-                target_branch=self.target_branch,
-                environment=self.environment,
-                target_directory=self.target_directory,
-            )
+            deployment = client.create_deployment(**names, message=message, target_directory=target_directory)
         except MageTransportError as error:
             if not error.may_have_arrived:
                 raise
@@ -100,10 +106,10 @@ class MageDeployOperator(MageOperator):
                 f"the cluster's page /apps/deploy. {error}"
             ) from error
         if self.wait_for_completion:
-            deployment = self._wait(client, deployment)
+            deployment = self._wait(client, names["setting_name"], deployment)
         return deployment
 
-    def _wait(self, client: MageProClient, deployment: dict[str, Any]) -> dict[str, Any]:
+    def _wait(self, client: MageProClient, setting_name: str, deployment: dict[str, Any]) -> dict[str, Any]:
         deadline = client.clock.monotonic() + self.timeout
         has_been_read = False
         while True:
@@ -123,7 +129,7 @@ class MageDeployOperator(MageOperator):
                 )
             client.clock.sleep(self.poll_interval)
             try:
-                deployment, has_been_read = client.get_deployment(self.setting_name, deployment_id), True
+                deployment, has_been_read = client.get_deployment(setting_name, deployment_id), True
             except MageError as error:
                 if error.may_pass:
                     self.log.warning("Cannot read deployment %s. Retrying. %s", deployment_id, error)

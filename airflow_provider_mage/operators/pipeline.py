@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import conf, get_current_context
 
-from airflow_provider_mage._arguments import read_datetime, read_id, read_seconds, require_id
+from airflow_provider_mage._arguments import (
+    read_choice,
+    read_datetime,
+    read_id,
+    read_name,
+    read_seconds,
+    read_switch,
+    require_id,
+)
 from airflow_provider_mage._compat import is_deferral_timeout
 from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
 from airflow_provider_mage._runs.identity import Claim, RunIdentity
 from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
-from airflow_provider_mage._runs.rules import RunRules
-from airflow_provider_mage._runs.schedule import schedule_for
+from airflow_provider_mage._runs.rules import ON_STALL, RunRules
+from airflow_provider_mage._runs.schedule import DEFAULT_NAME, schedule_for
 from airflow_provider_mage._runs.stall import StallMemory
 from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
 from airflow_provider_mage._runs.variables import run_variables
@@ -44,12 +52,13 @@ class MageTriggerPipelineOperator(MageOperator):
     Pushes ``pipeline_run_id`` and ``pipeline_run_url`` to XCom before it waits, and returns the run's id.
 
     :param pipeline_uuid: The pipeline. (templated)
-    :param variables: What the run's blocks get, by name; must be JSON. Every run also gets ``airflow``, which
-        says which task started it, and the DAG run's data interval as ``interval_start_datetime`` and
-        ``interval_end_datetime``. (templated)
+    :param variables: What the run's blocks get, by name: JSON, dates, and the output of mapped tasks. Every
+        run also gets ``airflow``, which says which task started it, and the DAG run's data interval, if it
+        has a length, as ``interval_start_datetime`` and ``interval_end_datetime``. (templated)
     :param pipeline_schedule_id: The pipeline schedule (Mage's UI: trigger) to run under. (templated)
-    :param pipeline_schedule_name: Its name, if no id is given. It is created once, as an active one of type
-        ``api``, if the pipeline has none of that name. (templated)
+    :param pipeline_schedule_name: Its name, if no id is given. The default one, ``airflow``, is created once,
+        as an active one of type ``api``, if the pipeline has none of that name; any other has to exist.
+        (templated)
     :param execution_date: What Mage shows the blocks as ``execution_date``, ``ds`` and ``hr``: a date or its
         ISO form; by default the time of the start. Two runs of one schedule with one date overwrite each
         other's outputs. (templated)
@@ -96,7 +105,7 @@ class MageTriggerPipelineOperator(MageOperator):
         pipeline_uuid: str,
         variables: Mapping[str, Any] | None = None,
         pipeline_schedule_id: int | str | None = None,
-        pipeline_schedule_name: str = "airflow",
+        pipeline_schedule_name: str = DEFAULT_NAME,
         execution_date: datetime | str | None = None,
         wait_for_completion: bool = True,
         deferrable: bool = conf.getboolean("operators", "default_deferrable", fallback=False),
@@ -116,16 +125,16 @@ class MageTriggerPipelineOperator(MageOperator):
         self.pipeline_schedule_id = pipeline_schedule_id
         self.pipeline_schedule_name = pipeline_schedule_name
         self.execution_date = execution_date
-        self.wait_for_completion = wait_for_completion
-        self.deferrable = deferrable
+        self.wait_for_completion = read_switch(wait_for_completion, "wait_for_completion")
+        self.deferrable = read_switch(deferrable, "deferrable")
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
         self.timeout = None if timeout is None else read_seconds(timeout, "timeout")
-        self.durable = durable
-        self.retry_from_failure = retry_from_failure
-        self.cancel_on_kill = cancel_on_kill
+        self.durable = read_switch(durable, "durable")
+        self.retry_from_failure = read_switch(retry_from_failure, "retry_from_failure")
+        self.cancel_on_kill = read_switch(cancel_on_kill, "cancel_on_kill")
         self.max_unreachable = read_seconds(max_unreachable, "max_unreachable", least=0.0)
         self.stall_timeout = read_seconds(stall_timeout, "stall_timeout")
-        self.on_stall = on_stall
+        self.on_stall = read_choice(on_stall, "on_stall", ON_STALL)
         self._request: RunRequest | None = None
         self._pipeline_run_id: int | None = None
         self._claim: Claim | None = None
@@ -139,10 +148,10 @@ class MageTriggerPipelineOperator(MageOperator):
         obtained = obtain_run(client, self._request, retry_from_failure=self.retry_from_failure)
         run, self._claim = obtained.run, obtained.claim
         self._pipeline_run_id = run.id
-        url = client.pipeline_run_url(self.pipeline_uuid, run.id)
+        url = client.pipeline_run_url(self._request.pipeline_uuid, run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_ID, value=run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
-        self.log.info("Run %s of pipeline %s: %s", run.id, self.pipeline_uuid, url)
+        self.log.info("Run %s of pipeline %s: %s", run.id, self._request.pipeline_uuid, url)
         if self.wait_for_completion:
             if self.timeout is not None:
                 rules = replace(rules, deadline=client.clock.time() + self.timeout)
@@ -240,6 +249,15 @@ class MageTriggerPipelineOperator(MageOperator):
         return RunIdentity.from_context(context, retries=self.retries or 0, is_durable=self.durable)
 
     def _make_request(self, context: Context, client: MageClient) -> RunRequest:
+        # All that is templated is read here, before anything is sent.
+        pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
+        schedule_id = read_id(self.pipeline_schedule_id, "pipeline_schedule_id")
+        schedule_name = (
+            ""
+            if schedule_id is not None
+            else read_name(self.pipeline_schedule_name, "pipeline_schedule_name")
+        )
+        execution_date = read_datetime(self.execution_date, "execution_date")
         identity = self._identity(context)
         variables = run_variables(
             self.variables,
@@ -247,14 +265,8 @@ class MageTriggerPipelineOperator(MageOperator):
             interval_start=context.get("data_interval_start"),
             interval_end=context.get("data_interval_end"),
         )
-        execution_date = read_datetime(self.execution_date, "execution_date")
-        schedule = schedule_for(
-            client,
-            self.pipeline_uuid,
-            pipeline_schedule_id=read_id(self.pipeline_schedule_id, "pipeline_schedule_id"),
-            name=self.pipeline_schedule_name,
-        )
-        return RunRequest(schedule.id, identity, variables, execution_date)
+        schedule = schedule_for(client, pipeline_uuid, pipeline_schedule_id=schedule_id, name=schedule_name)
+        return RunRequest(schedule.id, identity, variables, execution_date, pipeline_uuid)
 
     def _defer(self, run: PipelineRun, rules: RunRules) -> None:
         from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
@@ -262,7 +274,7 @@ class MageTriggerPipelineOperator(MageOperator):
         claim = self._claim.to_dict() if self._claim else None
         self.defer(
             trigger=MagePipelineRunTrigger(
-                self.mage_conn_id,
+                read_name(self.mage_conn_id, "mage_conn_id"),
                 run.id,
                 **asdict(rules),
                 cancel_on_kill=self.cancel_on_kill,
@@ -294,7 +306,7 @@ class MageTriggerPipelineOperator(MageOperator):
         """Read the connection anew, also for :meth:`on_kill`, which cannot do so itself."""
         from airflow_provider_mage.hooks.mage import MageHook
 
-        hook = MageHook(self.mage_conn_id)
+        hook = MageHook(read_name(self.mage_conn_id, "mage_conn_id"))
         client = hook.client.with_retries(ONCE)
         self.hook = hook
         return client
@@ -303,7 +315,7 @@ class MageTriggerPipelineOperator(MageOperator):
         client = self.client.with_retries(ONCE)
         failure = failure_of(
             run,
-            client.pipeline_run_url(self.pipeline_uuid, run.id),
+            client.pipeline_run_url(read_name(self.pipeline_uuid, "pipeline_uuid"), run.id),
             client,
             old_errors=old_errors,
             reason=KILLED_REASON if self._is_killed else "",
@@ -329,7 +341,8 @@ class MageCancelPipelineRunOperator(MageOperator):
 
     def execute(self, context: Context) -> int:  # noqa: ARG002
         """Cancel the run and see that it is over."""
-        client, pipeline_run_id = self.client, require_id(self.pipeline_run_id, "pipeline_run_id")
+        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
+        client = self.client
         # A run that does not exist is an error, not a success.
         client.get_pipeline_run(pipeline_run_id, short=True)
         if not cancel_run(client, pipeline_run_id):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage._arguments import read_id
+from airflow_provider_mage._arguments import read_choice, read_id, read_name
 from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
@@ -56,14 +56,13 @@ class MagePipelineScheduleOperator(MageOperator):
 
     def execute(self, context: Context) -> int:  # noqa: ARG002  # Airflow's signature
         """Find the schedule and give it the status."""
-        if self.status not in STATUSES:
-            raise ValueError(f"`status` must be {' or '.join(STATUSES)}, not {self.status!r}.")
+        status = read_choice(self.status, "status", STATUSES)
         schedule = self._find()
         name = f"Pipeline schedule {schedule.id} ({schedule.name!r}) of pipeline {schedule.pipeline_uuid}"
-        if schedule.status == self.status:
-            self.log.info("%s is %s already: nothing to do.", name, self.status)
+        if schedule.status == status:
+            self.log.info("%s is %s already: nothing to do.", name, status)
         else:
-            changed = self.client.update_pipeline_schedule(schedule.id, status=self.status)
+            changed = self.client.update_pipeline_schedule(schedule.id, status=status)
             self.log.info("%s was %s and is %s.", name, schedule.status, changed.status)
         return schedule.id
 
@@ -73,14 +72,11 @@ class MagePipelineScheduleOperator(MageOperator):
         schedule_id = read_id(self.pipeline_schedule_id, "pipeline_schedule_id")
         if schedule_id is not None:
             return self.client.get_pipeline_schedule(schedule_id)
-        if not (self.pipeline_uuid and self.pipeline_schedule_name):
+        if self.pipeline_uuid is None or self.pipeline_schedule_name is None:
             raise ValueError(
-                "Give `pipeline_schedule_id`, or both `pipeline_uuid` and `pipeline_schedule_name`."
+                "Give `pipeline_schedule_id`, or both `pipeline_uuid` and `pipeline_schedule_name`; "
+                "a template may have come to None."
             )
-        found = find_schedule(self.client, self.pipeline_uuid, self.pipeline_schedule_name)
-        if found is None:
-            raise ValueError(
-                f"Pipeline {self.pipeline_uuid!r} has no schedule named {self.pipeline_schedule_name!r}: "
-                "check the name, or give `pipeline_schedule_id`."
-            )
-        return found
+        pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
+        schedule_name = read_name(self.pipeline_schedule_name, "pipeline_schedule_name")
+        return find_schedule(self.client, pipeline_uuid, schedule_name)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage._arguments import read_name
+from airflow_provider_mage._arguments import read_name, read_optional_name
 from airflow_provider_mage._clusters.goal import ClusterGoal
 from airflow_provider_mage.api.cloud import ACTIVE
 from airflow_provider_mage.sensors.deferrable import DeferrableSensor
@@ -72,7 +72,7 @@ class MageClusterSensor(DeferrableSensor):
         """The connection to Mage Cloud."""
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
-        return MageCloudHook(self.mage_cloud_conn_id)
+        return MageCloudHook(self._mage_cloud_conn_id)
 
     def poke(self, context: Context) -> bool:  # noqa: ARG002  # Airflow's signature
         """Look at the cluster once."""
@@ -86,6 +86,14 @@ class MageClusterSensor(DeferrableSensor):
         """Go on after the trigger has waited."""
         with self._skipping():
             self._read_event(event, "cluster_id")
+
+    @property
+    def _mage_cloud_conn_id(self) -> str:
+        return read_name(self.mage_cloud_conn_id, "mage_cloud_conn_id")
+
+    @property
+    def _mage_conn_id(self) -> str | None:
+        return read_optional_name(self.mage_conn_id, "mage_conn_id")
 
     @cached_property
     def _team_id(self) -> str:
@@ -101,16 +109,16 @@ class MageClusterSensor(DeferrableSensor):
         goal = self._goal(deadline=None, max_unreachable=float("inf"))
         view = view_cluster(
             goal,
-            mage_cloud_conn_id=self.mage_cloud_conn_id,
+            mage_cloud_conn_id=self._mage_cloud_conn_id,
             team_id=self._team_id,
-            mage_conn_id=self.mage_conn_id,
+            mage_conn_id=self._mage_conn_id,
         )
         return ClusterWatch(goal), view
 
     def _goal(self, *, deadline: float | None, max_unreachable: float) -> ClusterGoal:
         return ClusterGoal(
             cluster_id=read_name(self.cluster_id, "cluster_id"),
-            status=self.status,
+            status=read_name(self.status, "status"),
             poll_interval=float(self.poke_interval),
             deadline=deadline,
             max_unreachable=max_unreachable,
@@ -123,7 +131,7 @@ class MageClusterSensor(DeferrableSensor):
         goal = self._goal(deadline=deadline, max_unreachable=float(self.timeout))
         self.defer(
             trigger=MageClusterTrigger(
-                self.mage_cloud_conn_id, self._team_id, mage_conn_id=self.mage_conn_id, **asdict(goal)
+                self._mage_cloud_conn_id, self._team_id, mage_conn_id=self._mage_conn_id, **asdict(goal)
             ),
             method_name="execute_complete",
             timeout=self.execution_timeout,

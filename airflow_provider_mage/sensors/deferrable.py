@@ -13,6 +13,8 @@ from airflow.providers.common.compat.sdk import (
     conf,
 )
 
+from airflow_provider_mage._arguments import read_switch
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -36,7 +38,7 @@ class DeferrableSensor(BaseSensorOperator):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.deferrable = deferrable
+        self.deferrable = read_switch(deferrable, "deferrable")
 
     def execute(self, context: Context) -> Any:
         """Wait, in whichever way was asked for."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_mage._arguments import require_id
+from airflow_provider_mage._arguments import read_name, require_id
 from airflow_provider_mage._runs.report import describe, failure_of
 from airflow_provider_mage._waiting.connected import Connected
 from airflow_provider_mage.api.errors import MageError
@@ -59,7 +59,7 @@ class MagePipelineRunSensor(DeferrableSensor):
         """The connection to Mage."""
         from airflow_provider_mage.hooks.mage import MageHook
 
-        return MageHook(self.mage_conn_id)
+        return MageHook(read_name(self.mage_conn_id, "mage_conn_id"))
 
     @cached_property
     def _connected(self) -> Connected[MageClient]:
@@ -113,7 +113,7 @@ class MagePipelineRunSensor(DeferrableSensor):
 
         self.defer(
             trigger=MagePipelineRunTrigger(
-                self.mage_conn_id,
+                read_name(self.mage_conn_id, "mage_conn_id"),
                 require_id(self.pipeline_run_id, "pipeline_run_id"),
                 float(self.poke_interval),
                 deadline=deadline,

@@ -19,6 +19,7 @@ from fakes.rows import (
     run_row,
     schedule_row,
     short_run_row,
+    short_schedule_row,
 )
 from fakes.versions import VERSIONS
 
@@ -35,6 +36,7 @@ UI_PATHS = re.compile(r"/?|/(files|oauth|overview|pipeline-runs|settings|sign-in
 SCHEDULE_STATUSES = ("active", "inactive")
 ACTIONS = {"GET": "detail", "POST": "create", "PUT": "update", "DELETE": "delete"}
 WRITABLE_BY = ("owner", "editor")
+NO_ACCESS = "You don\u2019t have access to this project. Please ask an admin or owner for permissions."
 QUERY_PARAMETERS = {
     ("list", "pipeline_runs"): (
         "backfill_id disable_retries_grouping end_timestamp include_all_pipeline_schedules order_by[] "
@@ -44,6 +46,7 @@ QUERY_PARAMETERS = {
     ("list", "pipelines"): "include_schedules repo_path search status[] tag[] type[]",
     ("detail", "pipelines"): "include_block_pipelines include_schedules includes_content includes_outputs",
     ("list", "block_runs"): "order_by pipeline_run_id pipeline_uuid",
+    ("create", "pipeline_runs"): "pipeline_uuid",
 }
 """What anybody but an owner may send; an owner's unknown parameters are ignored."""
 
@@ -218,9 +221,12 @@ class Api:
         kind = "unauthorized_access"
         if not is_logged_in:
             raise ApiError(403, f"Private access for {call.action} only, invalid scope.", kind)
-        if self.account.role == "owner":
+        role = self.account.pipeline_roles.get(self._pipeline_of(call), self.account.role)
+        if role == "owner":
             return
-        if call.action not in ("list", "detail") and self.account.role not in WRITABLE_BY:
+        if role == "nobody":
+            raise ApiError(403, NO_ACCESS, kind)
+        if call.action not in ("list", "detail") and role not in WRITABLE_BY:
             raise ApiError(
                 403, f"Unauthorized operation {call.action} on {resource}, failed condition.", kind
             )
@@ -231,6 +237,17 @@ class Api:
                     f"Query parameter {name} of value {values} is not permitted on {call.action} operation"
                 )
                 raise ApiError(403, f"{message} for {resource}.", kind)
+
+    def _pipeline_of(self, call: Call) -> str:
+        """Say in which pipeline the user needs a role; an empty text means the project."""
+        if "pipeline_runs" in (call.child, call.resource) and call.request.first("pipeline_uuid"):
+            return str(call.request.first("pipeline_uuid"))
+        if call.child == "block_runs" or (call.child is None and call.pk is not None):
+            if call.resource == "pipelines":
+                return str(call.pk)
+            record = getattr(self.project, call.resource).get(_id(call))
+            return record.pipeline_uuid if record else ""
+        return ""
 
     # Server
 
@@ -288,6 +305,10 @@ class Api:
         if call.request.first("includes_outputs") != "false":
             details["outputs"] = []
         pipeline["blocks"] = [{**block, **details} for block in pipeline["blocks"]]
+        if call.request.first("include_schedules"):
+            schedules = self.project.pipeline_schedules.values()
+            own = [one for one in schedules if one.pipeline_uuid == call.pk]
+            pipeline["schedules"] = list(map(short_schedule_row, own))
         return {"pipeline": {**pipeline, "extensions": {}}, "metadata": None}
 
     def _update_pipeline(self, call: Call) -> dict[str, Any]:

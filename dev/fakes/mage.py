@@ -12,7 +12,7 @@ from fakes.server import FakeServer
 from fakes.tokens import PUBLIC_API_KEY, Account
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
 
@@ -27,7 +27,8 @@ class FakeMage(FakeServer):
 
     :param authentication: ``REQUIRE_USER_AUTHENTICATION``.
     :param base_path: ``MAGE_BASE_PATH``, such as ``a/b``.
-    :param role: What the user is: ``owner``, ``editor`` or ``viewer``.
+    :param role: What the user is in the project: ``owner``, ``editor``, ``viewer`` or ``nobody``.
+    :param pipeline_roles: What the user is in single pipelines, by their ``uuid``, if it is something else.
     :param token_lifetime: How long a log-in lasts, by ``clock``.
     :param polls_to_finish: With which GET of it, or of a list, a run is over; None: runs move only with
         :meth:`advance` and :meth:`finish`. New pipelines take this over.
@@ -46,6 +47,7 @@ class FakeMage(FakeServer):
         password: str = "admin",  # noqa: S107  what every open-source Mage starts with
         api_key: str = PUBLIC_API_KEY,
         role: str = "owner",
+        pipeline_roles: Mapping[str, str] | None = None,
         token_lifetime: timedelta = timedelta(days=30),
         polls_to_finish: int | None = 2,
         utc_offset: timedelta = timedelta(0),
@@ -59,7 +61,15 @@ class FakeMage(FakeServer):
         self.polls_to_finish = polls_to_finish
         self.project = Project(DATABASES[database], clock)
         self._account = Account(
-            email, username, password, api_key, role, token_lifetime, clock, self.project.database
+            email,
+            username,
+            password,
+            api_key,
+            role,
+            token_lifetime,
+            clock,
+            self.project.database,
+            pipeline_roles or {},
         )
         super().__init__(
             Api(

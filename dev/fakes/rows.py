@@ -15,6 +15,13 @@ def schedule_row(schedule: PipelineSchedule) -> dict[str, Any]:
     return _columns(schedule)
 
 
+def short_schedule_row(schedule: PipelineSchedule) -> dict[str, Any]:
+    """Show a schedule as part of its pipeline."""
+    names = "created_at id name pipeline_uuid schedule_interval schedule_type start_time status updated_at"
+    row = {name: getattr(schedule, name) for name in names.split()}
+    return {name: value.isoformat() if isinstance(value, datetime) else value for name, value in row.items()}
+
+
 def run_row(run: PipelineRun) -> dict[str, Any]:
     """Show a run as after a change: without its blocks."""
     row = _columns(run)

@@ -7,7 +7,7 @@ import hashlib
 import hmac
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from http.cookies import SimpleCookie
 from typing import TYPE_CHECKING, Any
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from fakes.messages import ApiError, UncaughtError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from fakes.databases import SQLite
     from fakes.messages import Request
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PUBLIC_API_KEY = "zkWlN0PkIKSN0C11CfUHUj84OT5XOJ6tDZ6bDRO2"
 """Every open-source Mage server has it (API overview, "Examples")."""
 
-PROJECT_ACCESS = {"owner": 1, "editor": 4, "viewer": 8}
+PROJECT_ACCESS = {"owner": 1, "editor": 4, "viewer": 8, "nobody": 0}
 
 
 class DecodeError(Exception):
@@ -44,7 +44,8 @@ class Account:
     """
     The server's one user and its sessions.
 
-    :param role: ``owner``, ``editor`` or ``viewer``.
+    :param role: ``owner``, ``editor``, ``viewer`` or ``nobody``, in the project.
+    :param pipeline_roles: The user's roles in single pipelines, which count instead there.
     :param token_lifetime: ``MAGE_ACCESS_TOKEN_EXPIRY_TIME``; 30 days by default.
     """
 
@@ -56,6 +57,7 @@ class Account:
     token_lifetime: timedelta
     clock: Callable[[], datetime]
     database: SQLite
+    pipeline_roles: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.expiry_of: dict[str, datetime] = {}

@@ -97,6 +97,33 @@ class Target:
         )
         return {"username": "viewer", "password": self.server.password}
 
+    def add_editor_of(self, pipeline_uuid: str) -> dict[str, str]:
+        """Make a user who may work with one pipeline, with the owner's password; the API cannot (0.9.80)."""
+        assert not self.is_fake
+        name = f"editor of {pipeline_uuid}"
+        self._execute(
+            'INSERT INTO "user" (username, email, password_hash, owner) '
+            "SELECT :name, 'editor@mage.invalid', password_hash, false FROM \"user\" WHERE id = 1",
+            name=name,
+        )
+        self._execute("INSERT INTO role (name) VALUES (:name)", name=name)
+        self._execute(
+            "INSERT INTO permission (entity, entity_id, access, entity_name) VALUES ('PIPELINE', :id, 4, '')",
+            id=pipeline_uuid,
+        )
+        self._execute(
+            "INSERT INTO role_permission (role_id, permission_id) SELECT role.id, permission.id "
+            "FROM role, permission WHERE role.name = :name AND permission.entity_id = :id",
+            name=name,
+            id=pipeline_uuid,
+        )
+        self._execute(
+            'INSERT INTO user_role (user_id, role_id) SELECT "user".id, role.id FROM "user", role '
+            "WHERE username = :name AND role.name = :name",
+            name=name,
+        )
+        return {"login": "editor@mage.invalid", "password": self.server.password}
+
     @contextmanager
     def lost_database(self) -> Iterator[None]:
         """

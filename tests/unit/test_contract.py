@@ -36,7 +36,8 @@ def tasks():
 
 
 def own_arguments(task):
-    classes = [one for one in task.__mro__ if one.__module__.startswith("airflow_provider_mage.")]
+    ours = [one for one in task.__mro__ if one.__module__.startswith("airflow_provider_mage.")]
+    classes = [one for one in ours if "__init__" in vars(one)]
     names = {name for one in classes for name in inspect.signature(one.__init__).parameters}
     return names - {"self", "kwargs"}
 

@@ -181,3 +181,30 @@ def test_duplicates_are_looked_for_at_the_times_that_the_claim_says():
 
     assert [claim.next_check(at) for at in (0.0, 10.0, 35.0, 70.0)] == [10.0, 30.0, 70.0, None]
     assert Claim(identify()).next_check(0.0) is None
+
+
+def test_partitioned_dag_run_tells_its_partition():
+    """It has no data interval."""
+    of = dag_run()
+    of.partition_key, of.partition_date = "2026-03-01T00", MIDNIGHT
+
+    variable = identify(of=of).as_variable()
+
+    assert variable["partition_key"] == "2026-03-01T00"
+    assert variable["partition_date"] == "2026-03-01T00:00:00+00:00"
+
+
+@pytest.mark.parametrize("has_names", [True, False])
+def test_other_dag_runs_tell_of_no_partition(has_names):
+    of = dag_run()
+    if has_names:
+        of.partition_key = of.partition_date = None
+
+    assert not {"partition_key", "partition_date"} & set(identify(of=of).as_variable())
+
+
+def test_claim_of_an_older_version_is_read():
+    stored = Claim(identify(), 7).to_dict()
+    del stored["pipeline_uuid"]
+
+    assert Claim.from_dict(stored).pipeline_uuid == ""

@@ -57,6 +57,44 @@ def test_oldest_of_several_is_taken(mage, client):
     assert mage.count(*CREATE) == 0
 
 
+def some_schedules(mage):
+    for name in ("nightly", "hourly", "Backfill"):
+        mage.pipeline_schedule("daily_orders", name)
+    mage.pipeline_schedule("broken_orders", "nigthly")
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nigthly", r"no schedule named 'nigthly': did you mean 'nightly'\? Only 'airflow' is created"),
+        ("NIGHTLY", r"did you mean 'nightly'\?"),
+        ("backfil", r"did you mean 'Backfill'\?"),
+        ("xyz", "it has 'Backfill', 'hourly', 'nightly'. Only 'airflow'"),
+    ],
+)
+def test_name_that_the_pipeline_does_not_have_is_told_with_those_that_it_has(mage, client, name, says):
+    some_schedules(mage)
+
+    with pytest.raises(ValueError, match=says):
+        find(client, name)
+
+    assert mage.count(*CREATE) == 0
+
+
+def test_many_names_are_not_all_told(mage, client):
+    for number in range(12):
+        mage.pipeline_schedule("daily_orders", f"every {number}")
+
+    with pytest.raises(ValueError, match=r"'every 0', .*, 'every 7', and 2 more\. Only") as caught:
+        find(client, "xyz")
+    assert "every 9" not in str(caught.value)
+
+
+def test_name_of_a_pipeline_without_schedules_is_told(client):
+    with pytest.raises(ValueError, match=r"no schedule named 'nightly': it has none\. Only 'airflow' is"):
+        find(client, "nightly")
+
+
 def test_task_that_was_slower_takes_the_older_one_and_removes_its_own(mage, client):
     def be_quicker(request, answer):
         mage.pipeline_schedule("daily_orders")
@@ -176,5 +214,39 @@ def test_viewer_who_would_have_to_create_one_is_told(session):
     with FakeMage(role="viewer") as server:
         server.example_pipelines()
 
-        with pytest.raises(MageAuthError, match="the role of the connection's user does not allow this"):
+        with pytest.raises(MageAuthError, match="the role of the connection's user does not") as caught:
             find(MageClient(session(server)))
+
+        assert "no schedule named 'airflow', and the connection's user may not create one" in str(
+            caught.value
+        )
+        assert caught.value.what == "Permission"
+
+
+@pytest.fixture
+def editor_of_one():
+    """A Mage whose user may work with one pipeline, and is nobody else."""
+    with FakeMage(role="nobody", pipeline_roles={"daily_orders": "editor"}) as server:
+        server.example_pipelines()
+        yield server
+
+
+def test_editor_of_one_pipeline_finds_its_schedules_by_id_and_by_name(editor_of_one, session):
+    client = MageClient(session(editor_of_one))
+    existing = editor_of_one.pipeline_schedule("daily_orders", "nightly")
+    editor_of_one.pipeline_schedule("broken_orders", "nightly")
+
+    assert find(client, by_id=existing.id).name == "nightly"
+    assert find(client, "nightly").id == existing.id
+    with pytest.raises(ValueError, match=r"no schedule named 'nigthly': did you mean 'nightly'\?"):
+        find(client, "nigthly")
+
+
+def test_editor_of_one_pipeline_is_told_that_the_default_schedule_is_missing(editor_of_one, session):
+    with pytest.raises(MageAuthError, match=r"Create it in Mage .*, of type API, or give the user the role"):
+        find(MageClient(session(editor_of_one)))
+
+
+def test_editor_of_another_pipeline_is_refused(editor_of_one, session):
+    with pytest.raises(MageAuthError, match="role"):
+        find(MageClient(session(editor_of_one)), pipeline_uuid="broken_orders")

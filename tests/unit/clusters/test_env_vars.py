@@ -135,17 +135,42 @@ def test_values_are_rendered_when_the_task_runs_and_masked(cloud, task, monkeypa
     assert masked == ["hush-4711"]
 
 
+NAMES_ONLY = "{'PW': '***', 'N': '***'}"
+
+
 @pytest.mark.parametrize(
-    "env_vars", [{"PW": "{{ secret }}", "N": "42"}, "{{ all }}"], ids=["values", "whole"]
+    ("env_vars", "is_native", "kept"),
+    [
+        ({"PW": "{{ secret }}", "N": "42"}, True, NAMES_ONLY),
+        ("{{ all }}", True, NAMES_ONLY),
+        ("{{ all }}", False, "***"),
+        ("{{ [secret] }}", True, "***"),
+        ("{{ secret }}", True, "***"),
+        ("{{ no_such }}", True, "***"),
+        (lambda context, jinja_env: context["all"], False, NAMES_ONLY),
+    ],
+    ids=["values", "whole", "text", "list", "value", "undefined", "callable"],
 )
-def test_airflow_keeps_only_the_names_of_what_was_rendered(task, env_vars):
+def test_airflow_keeps_only_the_names_of_what_was_rendered(task, env_vars, is_native, kept):
+    """Whatever it was rendered to: a text is an error, but Airflow keeps it before the task can say so."""
     operator = task(MageUpdateClusterEnvVarsOperator, env_vars=env_vars).operator
-    operator.dag = DAG("d", schedule=None, render_template_as_native_obj=True)
+    operator.dag = DAG("d", schedule=None, render_template_as_native_obj=is_native)
 
     operator.render_template_fields({"secret": "hush-4711", "all": {"PW": "hush-4711", "N": 42}})
 
-    assert serialize_template_field(operator.env_vars, "env_vars") == "{'PW': '***', 'N': '***'}"
-    assert dict(operator.env_vars)["PW"] == "hush-4711"
+    assert serialize_template_field(operator.env_vars, "env_vars") == kept
+
+
+def test_values_that_were_rendered_as_text_are_told_without_showing_them(cloud, task):
+    operator = task(MageUpdateClusterEnvVarsOperator, env_vars="{{ all }}").operator
+    operator.dag = DAG("d", schedule=None)
+    operator.render_template_fields({"all": {"PW": "hush-4711"}})
+
+    with pytest.raises(ValueError, match="render_template_as_native_obj=True") as caught:
+        operator.execute({})
+
+    assert "hush" not in str(caught.value)
+    assert cloud.requests == []
 
 
 def test_values_may_come_from_other_tasks(cloud):
@@ -159,7 +184,7 @@ def test_values_may_come_from_other_tasks(cloud):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"env_vars": ["A"]}, "mapping"),
+        ({"env_vars": ["A"]}, "must be a dictionary of names and values, not list"),
         ({"env_vars": {"A": None}}, "'A' must be a text or a number"),
         ({"env_vars": {"A": True}}, "'A' must be a text or a number"),
         ({"env_vars": {"": "x"}}, "cannot be the name"),
