@@ -190,6 +190,15 @@ def test_value_that_contains_itself_is_told():
         check_variables({"a": value})
 
 
+def test_airflows_lazy_sequences_are_sequences():
+    try:
+        from airflow.sdk.execution_time.lazy_sequence import LazyXComSequence as Lazy
+    except ImportError:
+        from airflow.models.xcom import LazyXComSelectSequence as Lazy
+
+    assert issubclass(Lazy, Sequence)
+
+
 def test_params_are_read_as_their_values():
     """Airflow 2's ``params`` resolve what they hold only when they are asked for it by name."""
     assert check_variables({"all": ParamsDict({"n": 7})}) == {"all": {"n": 7}}
