@@ -16,7 +16,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jinja2 import StrictUndefined
 
-from airflow_provider_mage._arguments import shown
 from airflow_provider_mage._runs.identity import RunIdentity
 from airflow_provider_mage._runs.variables import check_block_variables, check_variables, run_variables
 
@@ -125,7 +124,7 @@ class Point(NamedTuple):
         (Scalar(True, "b"), True),
         (2**100, 2**100),
     ],
-    ids=repr,
+    ids=lambda value: type(value).__name__,
 )
 def test_value_arrives_as_its_counterpart_in_json(value, arrives):
     """At any depth."""
@@ -173,7 +172,7 @@ def test_value_arrives_as_its_counterpart_in_json(value, arrives):
             "`variables` must be a dictionary .*, not a text: .* `render_template_as_native_obj=True`",
         ),
     ],
-    ids=shown,
+    ids=lambda value: type(value).__name__,
 )
 def test_value_that_json_cannot_hold_is_named_with_its_path(variables, says):
     with pytest.raises(ValueError, match=says) as caught:
