@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._arguments import check_defined, read_mapping, read_names, shown
 from airflow_provider_mage._clusters.change import ConfigChange, change_cluster
 from airflow_provider_mage.api.cluster_config import with_env_vars
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
     from airflow_provider_mage._clusters.handle import ClusterHandle
 
@@ -49,24 +49,24 @@ def check_env_vars(env_vars: Any, remove: Any) -> tuple[dict[str, str], list[str
     """
     Read what an author has given, and say what is wrong with it without showing a value.
 
-    :param env_vars: Texts or numbers, by name.
-    :param remove: Names.
+    :param env_vars: Texts or numbers, by name; None for none.
+    :param remove: Names; None for none.
     :return: Texts by name, and names.
     :raises ValueError: If it is nothing that an environment can hold, a name cannot be one, or is given
         twice.
     """
-    if not isinstance(env_vars, Mapping):
-        raise ValueError(f"`env_vars` must be a mapping of names to values, not {type(env_vars).__name__}.")
-    if isinstance(remove, str):
-        raise ValueError("`remove` must be a list of names, not one text.")
-    names = [str(name) for name in remove]
-    for name, value in env_vars.items():
+    given = {} if env_vars is None else read_mapping(env_vars, "env_vars")
+    names = read_names(remove, "remove")
+    for name, value in given.items():
         if not isinstance(name, str) or not name or "=" in name or "\0" in name:
-            raise ValueError(f"`env_vars`: {name!r} cannot be the name of an environment variable.")
+            raise ValueError(f"`env_vars`: {shown(name)} cannot be the name of an environment variable.")
+        check_defined(value, f"`env_vars`: the value of {name!r}")
         if isinstance(value, bool) or not isinstance(value, (str, int, float)):
             raise ValueError(
                 f"`env_vars`: the value of {name!r} must be a text or a number, not {type(value).__name__}."
             )
         if name in names:
             raise ValueError(f"`env_vars` sets {name!r}, and `remove` removes it: name it once.")
-    return {name: str(value) for name, value in env_vars.items()}, names
+        if isinstance(value, str) and "\0" in value:
+            raise ValueError(f"`env_vars`: the value of {name!r} holds a NUL character: remove it.")
+    return {name: str(value) for name, value in given.items()}, names

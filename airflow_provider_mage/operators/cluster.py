@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow.providers.common.compat.sdk import get_current_context
 
-from airflow_provider_mage._arguments import read_choice, read_mapping, read_names, read_switch
+from airflow_provider_mage._arguments import read_choice, read_switch
 from airflow_provider_mage._clusters.activity import IF_BUSY
 from airflow_provider_mage._compat import mask_secret
 from airflow_provider_mage.operators import cluster_steps
@@ -161,10 +161,7 @@ class MageUpdateClusterEnvVarsOperator(HidesRenderedField, ClusterOperator):
         """Change the variables, and see that they are changed."""
         from airflow_provider_mage._clusters.env_vars import check_env_vars, update_env_vars
 
-        given = self.reveal()
-        env_vars, remove = check_env_vars(
-            {} if given is None else read_mapping(given, "env_vars"), read_names(self.remove, "remove")
-        )
+        env_vars, remove = check_env_vars(self.reveal(), self.remove)
         for value in env_vars.values():
             if len(value) >= SHORTEST_MASKED:
                 mask_secret(value)

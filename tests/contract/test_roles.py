@@ -100,3 +100,14 @@ def test_task_starts_its_run_finds_it_again_and_cancels_it(place, client):
     assert client.get_pipeline_run(first.run.id).pipeline_uuid == PIPELINE
     client.cancel_pipeline_run(first.run.id)
     assert client.get_pipeline_run(first.run.id, short=True).status is PipelineRunStatus.CANCELLED
+
+
+def test_whoever_has_a_role_in_the_project_may_name_the_pipeline_too(mage, connect):
+    client = connect(mage, **mage.credentials())
+    schedule = client.create_pipeline_schedule(PIPELINE, "named", is_active=False)
+
+    run = client.create_pipeline_run(schedule.id, {"n": 1}, pipeline_uuid=PIPELINE)
+    listed = client.list_pipeline_runs(pipeline_uuid=PIPELINE, pipeline_schedule_id=schedule.id)
+
+    assert [(one.id, one.variables["n"]) for one in listed] == [(run.id, 1)]
+    assert schedule in client.list_pipeline_schedules(PIPELINE)

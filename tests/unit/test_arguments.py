@@ -115,7 +115,7 @@ def test_name_that_is_missing_has_a_substitute_or_is_told(value):
         ),
         (StrictUndefined(), "undefined in this run: check it"),
     ],
-    ids=shown,
+    ids=lambda value: type(value).__name__,
 )
 def test_name_that_is_none_is_told_with_its_type_or_what_is_wrong_with_it(value, says):
     with pytest.raises(ValueError, match=says) as caught:

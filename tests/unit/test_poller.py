@@ -233,6 +233,23 @@ def test_an_odd_row_in_the_feed_costs_the_others_nothing(mage, schedule, edited,
     assert caplog.text.count("It is left out.") == 1
 
 
+def test_user_with_a_role_in_one_pipeline_only_waits_by_looking_at_each_run():
+    with FakeMage(role="nobody", pipeline_roles={"daily_orders": "editor"}, polls_to_finish=None) as server:
+        server.example_pipelines()
+        schedule = server.pipeline_schedule("daily_orders")
+        run_ids = [server.pipeline_run(schedule).id for _ in range(6)]
+
+        async def scenario():
+            async with waiting(RunPoller(asks(server)), run_ids) as tasks:
+                await asyncio.sleep(60)
+                for run_id in run_ids:
+                    server.finish(run_id)
+                ended = asyncio.get_running_loop().time()
+                return max(await asyncio.gather(*tasks.values())) - ended
+
+        assert virtual_time.run(scenario()) <= 10.0
+
+
 def test_a_feed_that_can_be_read_again_is_used_again(mage, schedule):
     run_ids = [mage.pipeline_run(schedule).id for _ in range(30)]
     mage.inject(UNREADABLE_FEEDS["crashes"], match=("GET", FEED))

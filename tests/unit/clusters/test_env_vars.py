@@ -173,6 +173,16 @@ def test_values_that_were_rendered_as_text_are_told_without_showing_them(cloud, 
     assert cloud.requests == []
 
 
+def test_value_that_is_undefined_is_told_with_its_name(cloud, task):
+    operator = task(MageUpdateClusterEnvVarsOperator, env_vars={"A": "{{ no_such }}"}).operator
+    operator.dag = DAG("d", schedule=None, render_template_as_native_obj=True)
+    operator.render_template_fields({})
+
+    with pytest.raises(ValueError, match=r"`env_vars`: the value of 'A' is a template .* no 'no_such'"):
+        operator.execute({})
+    assert cloud.requests == []
+
+
 def test_values_may_come_from_other_tasks(cloud):
     with DAG("d", schedule=None) as dag:
         source = MageStopClusterOperator(task_id="source", cluster_id="c1")
@@ -187,6 +197,7 @@ def test_values_may_come_from_other_tasks(cloud):
         ({"env_vars": ["A"]}, "must be a dictionary of names and values, not list"),
         ({"env_vars": {"A": None}}, "'A' must be a text or a number"),
         ({"env_vars": {"A": True}}, "'A' must be a text or a number"),
+        ({"env_vars": {"A": "x\0"}}, "the value of 'A' holds a NUL character"),
         ({"env_vars": {"": "x"}}, "cannot be the name"),
         ({"env_vars": {"A=B": "x"}}, "cannot be the name"),
         ({"env_vars": {"A": "x"}, "remove": ["A"]}, "name it once"),
