@@ -1,8 +1,8 @@
 """
 Run stages of the tests side by side, each timed, and each so that it leaves nothing behind.
 
-    stages.py [--at-once N] [--airflow 3 2.11] [--lowest lowest] [--mage 0.9.80] [--database sqlite postgresql] [--runs 30]
-        STAGE [STAGE ...]
+    stages.py [--at-once N] [--airflow 3 2.11] [--lowest lowest] [--mage 0.9.80]
+        [--database sqlite postgresql] [--runs 30] STAGE [STAGE ...]
 
 A stage is a command that runs below a guard and in a temporary directory of its own, in memory where there is
 room. Both go with the stage, also when this process or the `make` that started it is killed. One stage alone

@@ -47,7 +47,7 @@ _LARGEST_FILE = 64 * 1024
 _without_cache = partial(
     go_on_without,
     "The tasks of this host may each make a log-in of their own, which keeps Mage busy for a second.",
-    to_mend="If it is the disk, set XDG_CACHE_HOME to a folder on a local disk that this user may write to; "
+    to_mend="Where a file or a folder is the reason, set XDG_CACHE_HOME to one that this user may write to; "
     '`"share_login": false` in the extra of the connection ends this warning.',
 )
 
