@@ -18,7 +18,7 @@ PATIENCE = 600.0
 _without_turns = partial(
     go_on_without,
     "Tasks of this host do not take turns with clusters: one may change a cluster while another does.",
-    to_mend="Set XDG_CACHE_HOME to a folder on a local disk that this user may write to.",
+    to_mend="Set XDG_CACHE_HOME to a folder that this user may write to, on a disk with locks.",
 )
 
 

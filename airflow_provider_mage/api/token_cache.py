@@ -47,7 +47,7 @@ _LARGEST_FILE = 64 * 1024
 _without_cache = partial(
     go_on_without,
     "The tasks of this host may each make a log-in of their own, which keeps Mage busy for a second.",
-    to_mend="If it is the disk, set XDG_CACHE_HOME to a folder on a local disk that this user may write to; "
+    to_mend="Where a file or a folder is the reason, set XDG_CACHE_HOME to one that this user may write to; "
     '`"share_login": false` in the extra of the connection ends this warning.',
 )
 
@@ -82,7 +82,8 @@ class TokenCache:
         try:
             token = self.read()
             with _without_cache():
-                self._cipher()  # first: without it there is nothing to wait for
+                if token is None:
+                    self._check_that_it_could_be_stored()
                 while token is None and lock is None and time.monotonic() < give_up:
                     lock = take_host_lock(self._identity, LOOK_EVERY, self._folder)
                     token = self.read()
@@ -106,6 +107,13 @@ class TokenCache:
             token = stored.get("token") if isinstance(stored, dict) else None
             return token if _is_token(token) else None
         return None
+
+    def _check_that_it_could_be_stored(self) -> None:
+        """Without a key or room on the disk there is nothing to wait for: nobody could leave a token."""
+        self._cipher()
+        with tempfile.TemporaryFile(dir=private_folder(self._folder)) as file:
+            file.write(bytes(4096))
+            file.flush()
 
     def write(self, token: str) -> None:
         """Store a token in place of the one before."""

@@ -126,8 +126,8 @@ MODULES = [
 ]
 PUBLIC_MODULES = sorted(module for module in MODULES if "._" not in module)
 
-# What of Airflow the modules are built on. Airflow 2.11 warns when these are imported: 2.11.0 of its
-# settings, all of what Flask has deprecated.
+# What the modules are built on. Airflow 2.11 warns when it is imported: 2.11.0 of its own default settings,
+# 2.11.2 of what it uses of Flask.
 AIRFLOW_ITSELF = """
 import airflow.triggers.base
 from airflow.providers.common.compat.sdk import BaseHook, BaseOperator, BaseOperatorLink, BaseSensorOperator

@@ -294,6 +294,10 @@ def no_room_for_a_file(monkeypatch, cache_home):
     )
 
 
+def no_room_in_a_file(monkeypatch, cache_home):
+    monkeypatch.setattr("tempfile.TemporaryFile", lambda **options: open("/dev/full", "wb"))  # noqa: PTH123, SIM115
+
+
 def no_permission_to_lock(monkeypatch, cache_home):
     monkeypatch.setattr(fcntl, "flock", refuse(OSError(errno.EACCES, "Permission denied")))
 
@@ -364,6 +368,7 @@ def folder_of_another_user(monkeypatch, cache_home):
         (read_only_disk, "Read-only file system (/cache)"),
         (full_disk, "No space left on device"),
         (no_room_for_a_file, "No space left on device"),
+        (no_room_in_a_file, "No space left on device"),
         (no_permission_to_lock, "Permission denied"),
         (no_locks_left, "No locks available"),
         (no_locks, "Function not implemented"),
