@@ -89,7 +89,7 @@ faults: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to s
 e2e: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## after a change to what Airflow sees: a real Airflow of each line and a real Mage
 	$(STAGES) e2e
 
-bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (an hour), into docs/benchmarks.md
+bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (two hours), into docs/benchmarks.md
 	@kept=true; \
 	for what in import_cost.py log_ins.py starting.py ending.py "ending.py --database postgresql --started 100" \
 			waiting.py "waiting.py --database postgresql --waiting 1000" lost_jobs.py; do \

@@ -34,16 +34,28 @@ class Messages(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lines: list[str] = []
+        self.lines: list[tuple[float, str]] = []
         logging.getLogger("airflow_provider_mage").addHandler(self)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep a line."""
-        self.lines.append(record.getMessage())
+        self.lines.append((time.monotonic(), record.getMessage()))
 
-    def has(self, text: str) -> bool:
-        """Tell whether a line says so."""
-        return any(text in line for line in self.lines)
+    def waits(self) -> list[float]:
+        """Return for how long the task whose lines these are has waited for each job that Mage has lost."""
+        waits = []
+        for number, (lost_at, line) in enumerate(self.lines):
+            if LOST in line:
+                later = (
+                    at for at, said in self.lines[number + 1 :] if LOST not in said and FOUND not in said
+                )
+                stood_still = float(line.removeprefix("Nothing has changed for ").split()[0])
+                waits.append(stood_still + next(later, time.monotonic()) - lost_at)
+        return waits
+
+    def count(self, text: str) -> int:
+        """Tell how many lines say so."""
+        return sum(text in line for _, line in self.lines)
 
 
 @dataclass
@@ -119,12 +131,8 @@ def measure(pipeline_uuid: str, interval: int, runs: int) -> Outcome:
             outcome.executed_twice += len(executed) - len(set(executed))
             if executed != BLOCKS[pipeline_uuid]:
                 outcome.red.append(f"run {number + 1}: executed were {executed}")
-            if messages.has(LOST):
-                outcome.waits.append(outcome.seconds[-1])
-                outcome.found += messages.has(FOUND)
-                print(
-                    f"run {number + 1}: {outcome.seconds[-1]:.0f} s", *messages.lines, sep="\n  ", flush=True
-                )
+            outcome.waits += messages.waits()
+            outcome.found += messages.count(FOUND)
         schedules = mage.request("GET", f"/pipelines/{pipeline_uuid}/pipeline_schedules")
         outcome.left = len(schedules["pipeline_schedules"]) - 1 + len(mage.runs(pipeline_uuid)) - runs
     return outcome
@@ -136,9 +144,9 @@ HEAD = (
     "tasks",
     "green",
     "a task usually lasts, s",
-    "with a lost job",
+    "jobs lost",
     "found",
-    "longest of these, s",
+    "longest wait for one, s",
     "blocks executed twice",
     "left in Mage",
 )

@@ -10,14 +10,16 @@ from __future__ import annotations
 import logging
 import re
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.progress import is_running, queued_blocks
 from airflow_provider_mage._runs.schedule import look_for_schedule
 from airflow_provider_mage.api.errors import MageNotFoundError
-from airflow_provider_mage.api.models import PipelineRunStatus
+from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun, ServerStatus
 
@@ -38,12 +40,19 @@ SHOWN_SINCE, SHOWN_BEFORE = (0, 9, 80), (0, 10)
 
 def may_be_lost(run: PipelineRun) -> bool:
     """Tell whether what is seen of a run, for long enough, could be a lost job."""
+    waiting = (BlockRunStatus.INITIAL, BlockRunStatus.QUEUED)
     return (
         run.status is PipelineRunStatus.RUNNING
         and not run.is_orphan
-        and bool(queued_blocks(run))
         and not is_running(run)
+        and any(block.status in waiting for block in run.block_runs)
     )
+
+
+def is_queued(run: PipelineRun, pipeline: Mapping[str, Any]) -> bool:
+    """Tell whether a run that may be lost has a job in Mage's queue: a block's, or one for all blocks."""
+    is_one_job = pipeline.get("run_pipeline_in_one_process") or pipeline.get("type") == "integration"
+    return bool(queued_blocks(run) or is_one_job)
 
 
 def runs_of_idle_server(client: MageClient) -> list[PipelineRun] | None:
@@ -60,8 +69,12 @@ def runs_of_idle_server(client: MageClient) -> list[PipelineRun] | None:
 
 
 def is_lost(run: PipelineRun, runs: list[PipelineRun]) -> bool:
-    """Tell whether a run that is among these, read just now, still has the same blocks in Mage's queue."""
-    return any(one.id == run.id and queued_blocks(one) == queued_blocks(run) for one in runs)
+    """Tell whether a run that is among these, read just now, has not gone on."""
+    return any(one.id == run.id and _states(one) == _states(run) for one in runs)
+
+
+def _states(run: PipelineRun) -> list[tuple[int, BlockRunStatus]]:
+    return [(block.id, block.status) for block in run.block_runs]
 
 
 def why_not_woken(status: ServerStatus, version: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.lost_job import (
     is_lost,
+    is_queued,
     may_be_lost,
     runs_of_idle_server,
     wake_worker_pool,
@@ -184,7 +185,7 @@ def _ask_for_cause(client: MageClient, run: PipelineRun, memory: StallMemory) ->
         cause = _why_not_started(client, run, pipeline.get("concurrency_config") or {})
         if cause:
             return Cause(cause)
-    elif may_be_lost(run) and not _is_busy(client, memory):
+    elif may_be_lost(run) and is_queued(run, pipeline) and not _is_busy(client, memory):
         runs = runs_of_idle_server(client)
         if runs is None:
             memory.busy_at = client.clock.monotonic()

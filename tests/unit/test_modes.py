@@ -314,6 +314,21 @@ def test_a_job_that_mage_has_lost_is_found_by_default(mage, operate, caplog, qui
     assert [run.status for run in mage.pipeline_runs.values()] == ["completed", "cancelled"]
 
 
+@pytest.mark.parametrize("is_one_job", [True, False])
+def test_the_one_job_of_all_blocks_may_be_lost_as_well(mage, operate, caplog, quick, edited, is_one_job):
+    """Otherwise a block that is not queued is none that Mage has lost: its scheduler may look rarely."""
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    change = edited(lambda data: data["pipeline"].update(run_pipeline_in_one_process=is_one_job))
+    mage.inject(change, times=None, match=("GET", "/pipelines/daily_orders$"))
+    mage.inject(
+        edited(lambda data: mage.advance(data["pipeline_run"]["id"])), match=("GET", r"/pipeline_runs/\d+$")
+    )
+    with pytest.raises(TimeoutError):
+        operate(timeout=3).run()
+    assert any("Mage has lost a job" in message for message in caplog.messages) == is_one_job
+    assert mage.count("POST", "/pipeline_runs$") == 1 + is_one_job
+
+
 @pytest.mark.parametrize("on_stall", ["warn", "fail"])
 def test_a_job_that_mage_has_lost_is_left_alone_if_so_wished(mage, operate, caplog, quick, on_stall):
     mage.pipeline("daily_orders", ["load"], loses_job_of="load", polls_to_finish=3)

@@ -111,6 +111,20 @@ def test_run_is_cancelled_only_if_its_task_is_no_longer_deferred(mage, connect, 
     assert state.asked == [{"pipeline_run_id": run.id}]
 
 
+def test_run_that_was_cancelled_as_somebody_acted_on_its_task_is_said_to_be(mage, connect, state):
+    """Airflow 3.3 tells a trigger so first, and then ends it: in between, it may see the end of its run."""
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    trigger = MagePipelineRunTrigger(connect(), run.id, 0.1)
+    trigger.task_instance, state.is_deferred = A_TASK, False
+
+    async def scenario():
+        await trigger.on_kill()
+        return [event.payload async for event in trigger.run()]
+
+    [event] = asyncio.run(scenario())
+    assert "This task was killed, so its run was cancelled." in event["message"]
+
+
 def test_nobody_waits_in_a_dag_run_that_was_deleted(monkeypatch):
     runner = pytest.importorskip("airflow.sdk.execution_time.task_runner")
     monkeypatch.setattr(runner.RuntimeTaskInstance, "get_task_states", staticmethod(lambda **_: {}))
