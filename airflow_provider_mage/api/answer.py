@@ -20,6 +20,7 @@ from airflow_provider_mage.api.errors import (
     MageNotFoundError,
     MageTransportError,
 )
+from airflow_provider_mage.api.proxies import proxy_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -58,6 +59,13 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, 
         raise MageTransportError(
             f"{where} was redirected to {public_url(response.headers['Location'])!r}; Mage's API never "
             "redirects: check the scheme, host and base path, and whether a proxy wants a log-in of its own."
+        )
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        # No server answers this. Of http, the proxy sees the request itself.
+        proxy = proxy_of(response.url) or "a proxy on the way"
+        raise MageTransportError(
+            f"{where}: {proxy} wants a log-in (HTTP 407): write user and password into its address; if "
+            " Mage is to be reached without a proxy, add its host to `NO_PROXY`."
         )
     if status in _BUSY:
         raise _unusable(

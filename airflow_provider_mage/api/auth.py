@@ -11,12 +11,15 @@ import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
 
+from airflow_provider_mage.api import secrets
 from airflow_provider_mage.api.answer import public_url, read_answer, token_was_refused
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
+from airflow_provider_mage.api.proxies import proxy_of
 from airflow_provider_mage.api.token_cache import TokenCache
 from airflow_provider_mage.api.transport import translate_request_error
 
@@ -43,6 +46,12 @@ class Credentials:
     password: str | None = field(default=None, repr=False)
     api_key: str = field(default=MAGE_API_KEY, repr=False)
     oauth_token: str | None = field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """What nobody may read. A password that the login shows is none, as that of Mage's first user."""
+        is_shown = self.password is not None and self.password in (self.login or "")
+        return (None if is_shown else self.password, self.api_key, self.oauth_token)
 
     def __post_init__(self) -> None:
         for name in ("api_key", "oauth_token"):
@@ -101,8 +110,9 @@ class MageAuth(AuthBase):
         self._verify = verify
         self._timeout = timeout
         self._use_cookie = use_cookie
-        # To be called with whatever else turns out to be a secret, too.
-        self.on_secret = on_secret or (lambda _: None)
+        self._tell_secret = on_secret or (lambda _: None)
+        for secret in (*credentials.secrets, urlsplit(api_url).password):
+            secrets.learn(secret)
         self._cache = self._make_cache() if shares_on_disk and self._can_log_in else None
         self._session_token: str | None = None
         # Reentrant: a task that is killed in the middle of a log-in cancels its run from the signal handler.
@@ -123,6 +133,11 @@ class MageAuth(AuthBase):
     def is_logged_in(self) -> bool:
         """Whether requests carry a user's token."""
         return self._token is not None
+
+    def on_secret(self, secret: str) -> None:
+        """Take note of whatever turns out to be a secret; to be called by others, too."""
+        secrets.learn(secret)
+        self._tell_secret(secret)
 
     def headers(self) -> dict[str, str]:
         """
@@ -259,6 +274,7 @@ class MageAuth(AuthBase):
 
     def _send(self, method: str, path: str, body: Any = None) -> dict[str, Any]:
         try:
+            proxy_of(self._api_url)
             response = requests.request(
                 method,
                 f"{self._api_url}/{path}",

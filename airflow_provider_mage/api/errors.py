@@ -19,6 +19,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage.api.secrets import star
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -32,6 +34,10 @@ class MageError(Exception):
 
     retry_after: float | None = None
     """Seconds that the other side asked to wait, if it did."""
+
+    def __init__(self, message: str) -> None:
+        # Much of it may be quoted from an answer.
+        super().__init__(star(message))
 
     @property
     def may_pass(self) -> bool:
@@ -97,7 +103,7 @@ class MageAPIError(MageError):
         super().__init__(message)
         self.code = code
         self.type = type
-        self.reason = reason
+        self.reason = star(reason)
         self.temporary = temporary
 
     @property

@@ -11,6 +11,7 @@ import requests
 
 from airflow_provider_mage.api.answer import read_answer
 from airflow_provider_mage.api.auth import Credentials, MageAuth
+from airflow_provider_mage.api.proxies import proxy_of
 from airflow_provider_mage.api.retries import Clock, RetryPolicy, call_with_retries
 from airflow_provider_mage.api.transport import translate_request_error
 
@@ -96,6 +97,7 @@ class MageSession:
         url = "/".join([self.api_url, *map(_quote, path)])
 
         def send() -> dict[str, Any]:
+            proxy_of(url)  # raises if what the environment says of it is no use
             try:
                 response = self.http.request(
                     method,
@@ -107,8 +109,10 @@ class MageSession:
                     allow_redirects=False,
                 )
             except requests.RequestException as error:
-                raise translate_request_error(error, method, url) from error
-            return read_answer(response, is_logged_in=self.auth.is_logged_in)
+                failure = translate_request_error(error, method, url)
+            else:
+                return read_answer(response, is_logged_in=self.auth.is_logged_in)
+            raise failure  # not in the `except`: what it has caught holds key and token
 
         return call_with_retries(send, self.retries, is_repeatable=is_repeatable, clock=self.clock)
 

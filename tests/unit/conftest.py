@@ -14,7 +14,7 @@ import requests
 from hypothesis import HealthCheck, settings
 from requests.adapters import BaseAdapter
 
-from airflow_provider_mage.api import auth
+from airflow_provider_mage.api import auth, secrets
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.session import MageSession
@@ -34,10 +34,12 @@ settings.load_profile("unit")
 def no_log_in_of_another_test(monkeypatch, tmp_path):
     """What a process, a user or a shell remembers would reach from test to test, or in from outside."""
     auth._auth_of.cache_clear()
+    monkeypatch.setattr(secrets, "_forms", {})
+    monkeypatch.setattr(secrets, "_pattern", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     proxies = (f"{scheme}_proxy" for scheme in ("http", "https", "all"))
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", *proxies):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "no_proxy", *proxies):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     yield
