@@ -65,7 +65,7 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> dict[str, 
         proxy = proxy_of(response.url) or "a proxy on the way"
         raise MageTransportError(
             f"{where}: {proxy} wants a log-in (HTTP 407): write user and password into its address; if "
-            " Mage is to be reached without a proxy, add its host to `NO_PROXY`."
+            "Mage is to be reached without a proxy, add its host to `NO_PROXY`."
         )
     if status in _BUSY:
         raise _unusable(

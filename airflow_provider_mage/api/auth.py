@@ -264,9 +264,14 @@ class MageAuth(AuthBase):
         return bool(statuses[0].get("require_user_authentication", True)) if statuses else True
 
     def _wrong_credentials(self, refusal: MageNotFoundError) -> MageAuthError:
+        padded = [
+            f"The {name} begins or ends with a blank or a line end."
+            for name, value in (("login", self._credentials.login), ("password", self._credentials.password))
+            if value and value != value.strip()
+        ]
         return MageAuthError(
             f"Mage at {public_url(self._api_url)} refused the log-in of {self._credentials.login!r}: "
-            "check the connection's login and password.",
+            + " ".join(["check the connection's login and password.", *padded]),
             code=refusal.code,
             type=refusal.type,
             reason=refusal.reason,

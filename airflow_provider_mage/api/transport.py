@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import requests
 from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
@@ -21,10 +22,23 @@ if TYPE_CHECKING:
 # What a proxy that refuses a tunnel may mean by "later".
 _BUSY_PROXY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PROXY_WANTS_LOG_IN = 407
+# RFC 1035
+LONGEST_HOST = 253
 
 
 class FailedRequest(Exception):  # noqa: N818  what happened, not what is wrong
     """What ``requests`` has raised, by its text alone: the exception holds headers, proxy and address."""
+
+
+def is_address(url: str) -> bool:
+    """Whether a request to a URL can be made, as ``requests`` and the look-up of names have it."""
+    try:
+        prepared = requests.Request("GET", url).prepare()
+        host = urlsplit(str(prepared.url)).hostname or ""
+        host.encode("idna")
+    except ValueError:  # of the base of all that they raise
+        return False
+    return not re.search(r"[\s\\%<>\"{}|^`]", host) and len(host) <= LONGEST_HOST
 
 
 def translate_request_error(error: requests.RequestException, method: str, url: str) -> MageTransportError:
@@ -82,9 +96,8 @@ def _failure_of_proxy(causes: list[BaseException], where: str, proxy: Proxy) -> 
         isinstance(cause, SSLError) for cause in causes
     ):
         return MageTransportError(
-            f"{where}: no TLS connection to {proxy} could be made; check that it speaks TLS (most do not, and are "
-            "given as http://), and that its certificate is in your CA bundle; "
-            f"{proxy.way_around}."
+            f"{where}: no TLS connection to {proxy} could be made; check that it speaks TLS (most are to be "
+            f"given as http://), and that its certificate is in your CA bundle; {proxy.way_around}."
         )
     if not _was_never_connected(causes):
         return None
