@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage.api.errors import MageError
+
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
 Entry = dict[str, Any]
 
@@ -30,7 +33,13 @@ def with_env_vars(
 
     With ``replace``, every other one that has a plain value is gone, too.
     """
-    entries = merge_env_vars(config.get(ENV_VARS) or [], env_vars, remove=remove, replace=replace)
+    given = config.get(ENV_VARS) or []
+    if not isinstance(given, list):
+        raise MageError(
+            f"The environment of this cluster (`{ENV_VARS}` in its config) is no list, so nothing is changed; "
+            "see the cluster's page in Mage Cloud."
+        )
+    entries = merge_env_vars(given, env_vars, remove=remove, replace=replace)
     return {**config, ENV_VARS: entries} if entries or config.get(ENV_VARS) else dict(config)
 
 
@@ -55,12 +64,20 @@ def merge_env_vars(
     """
     merged: list[Entry] = []
     for entry in entries:
-        name = str(entry.get("name"))
-        if name in env_vars:
+        name = _name_of(entry)
+        if name is None:
+            merged.append(entry)
+        elif name in env_vars:
             kept = {key: value for key, value in entry.items() if key != "valueFrom"}
             merged.append({**kept, "value": env_vars[name]})
         elif name not in remove and not (replace and "valueFrom" not in entry):
             merged.append(entry)
-    known = {str(entry.get("name")) for entry in entries}
+    known = set(map(_name_of, entries))
     merged.extend({"name": name, "value": value} for name, value in env_vars.items() if name not in known)
     return merged
+
+
+def _name_of(entry: Any) -> str | None:
+    """Return the name of an environment variable; None for an entry that is not of the documented form."""
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return name if isinstance(name, str) else None
