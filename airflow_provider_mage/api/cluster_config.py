@@ -36,8 +36,8 @@ def with_env_vars(
     given = config.get(ENV_VARS) or []
     if not isinstance(given, list):
         raise MageError(
-            f"The environment of this cluster (`{ENV_VARS}` in its config) is no list, so nothing is changed; "
-            "see the cluster's page in Mage Cloud."
+            f"The environment of this cluster (`{ENV_VARS}` in its config) is no list, so nothing is "
+            "changed; see the cluster's page in Mage Cloud."
         )
     entries = merge_env_vars(given, env_vars, remove=remove, replace=replace)
     return {**config, ENV_VARS: entries} if entries or config.get(ENV_VARS) else dict(config)
@@ -65,12 +65,10 @@ def merge_env_vars(
     merged: list[Entry] = []
     for entry in entries:
         name = _name_of(entry)
-        if name is None:
-            merged.append(entry)
-        elif name in env_vars:
+        if name in env_vars:
             kept = {key: value for key, value in entry.items() if key != "valueFrom"}
             merged.append({**kept, "value": env_vars[name]})
-        elif name not in remove and not (replace and "valueFrom" not in entry):
+        elif name not in remove and not (replace and _is_plain(entry)):
             merged.append(entry)
     known = set(map(_name_of, entries))
     merged.extend({"name": name, "value": value} for name, value in env_vars.items() if name not in known)
@@ -81,3 +79,7 @@ def _name_of(entry: Any) -> str | None:
     """Return the name of an environment variable; None for an entry that is not of the documented form."""
     name = entry.get("name") if isinstance(entry, Mapping) else None
     return name if isinstance(name, str) else None
+
+
+def _is_plain(entry: Any) -> bool:
+    return not (isinstance(entry, Mapping) and "valueFrom" in entry)

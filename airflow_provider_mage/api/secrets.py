@@ -28,55 +28,52 @@ CUT = "…"
 MOST_SECRETS = 500
 
 # Each secret with all the forms in which it may be quoted.
-_forms: dict[str, frozenset[str]] = {}
-_pattern: re.Pattern[str] | None = None
+_forms: dict[str, list[str]] = {}
 
 
 def learn(secret: object) -> None:
     """Take note of a secret; what is no text, or too short, is none."""
-    global _pattern  # noqa: PLW0603  made anew by whoever needs it next
     if not isinstance(secret, str) or len(secret) < SHORTEST_SECRET or secret in _forms:
         return
     if len(_forms) >= MOST_SECRETS:
         _forms.pop(next(iter(_forms)), None)
-    _forms[secret] = frozenset(form for form in _quoted(secret) if len(form) >= SHORTEST_SECRET)
-    _pattern = None
+    _forms[secret] = [form for form in dict.fromkeys(_quoted(secret)) if len(form) >= SHORTEST_SECRET]
 
 
 def star(text: str) -> str:
     """Return a text with stars instead of every secret, quoted or not, and of what a cut has left of one."""
-    global _pattern  # noqa: PLW0603
-    if not _forms:
+    known = [form for forms in tuple(_forms.values()) for form in forms]
+    # The longest first: a short secret may be a part of a longer one.
+    for form in sorted((form for form in known if form in text), key=len, reverse=True):
+        text = text.replace(form, STARS)
+    if CUT not in text:
         return text
-    pattern = _pattern
-    if pattern is None:
-        known = {form for forms in tuple(_forms.values()) for form in forms}
-        # The longest first: a short secret may be a part of a longer one.
-        pattern = _pattern = re.compile("|".join(map(re.escape, sorted(known, key=len, reverse=True))))
-    text = pattern.sub(STARS, text)
-    return _star_cut(text) if CUT in text else text
-
-
-def _star_cut(text: str) -> str:
-    """Star the beginning of a secret before an ellipsis, and its end after one."""
     parts = text.split(CUT)
-    known = {form for forms in tuple(_forms.values()) for form in forms}
-    for number, part in enumerate(parts):
-        if number < len(parts) - 1:
-            begun = max((_overlap(part, form) for form in known), default=0)
-            part = part[: len(part) - begun] + STARS if begun else part  # noqa: PLW2901
-        if number > 0:
-            ended = max((_overlap(form, part) for form in known), default=0)
-            part = STARS + part[ended:] if ended else part  # noqa: PLW2901
-        parts[number] = part
-    return CUT.join(parts)
+    last = len(parts) - 1
+    return CUT.join(
+        _star_ends(part, known, is_begun=number > 0, is_cut=number < last)
+        for number, part in enumerate(parts)
+    )
+
+
+def _star_ends(part: str, known: list[str], *, is_begun: bool, is_cut: bool) -> str:
+    """Star the end of a secret with which a text begins after a cut, and the beginning of one at its end."""
+    if is_begun:
+        length = max((_overlap(form, part) for form in known), default=0)
+        part = STARS + part[length:] if length else part
+    if is_cut:
+        length = max((_overlap(part, form) for form in known), default=0)
+        part = part[: len(part) - length] + STARS if length else part
+    return part
 
 
 def _overlap(left: str, right: str) -> int:
     """Return the length of the longest end of ``left`` with which ``right`` begins; 0 if it tells nothing."""
-    for length in range(min(len(left), len(right)), SHORTEST_SECRET - 1, -1):
-        if left.endswith(right[:length]):
-            return length
+    start = left.find(right[:SHORTEST_SECRET], max(0, len(left) - len(right)))
+    while start >= 0 and len(left) - start >= SHORTEST_SECRET:
+        if right.startswith(left[start:]):
+            return len(left) - start
+        start = left.find(right[:SHORTEST_SECRET], start + 1)
     return 0
 
 

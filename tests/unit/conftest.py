@@ -35,7 +35,6 @@ def no_log_in_of_another_test(monkeypatch, tmp_path):
     """What a process, a user or a shell remembers would reach from test to test, or in from outside."""
     auth._auth_of.cache_clear()
     monkeypatch.setattr(secrets, "_forms", {})
-    monkeypatch.setattr(secrets, "_pattern", None)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     proxies = (f"{scheme}_proxy" for scheme in ("http", "https", "all"))

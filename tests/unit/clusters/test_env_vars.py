@@ -105,6 +105,7 @@ def test_entries_of_another_form_stay_as_they_are():
         {"name": "None", "value": "3"},
         {"name": "5", "value": "4"},
     ]
+    assert merge_env_vars(odd, {}, replace=True) == []
 
 
 @pytest.mark.parametrize("given", ["text", 5, {"A": "1"}, True])
