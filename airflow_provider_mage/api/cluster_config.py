@@ -65,7 +65,7 @@ def merge_env_vars(
     merged: list[Entry] = []
     for entry in entries:
         name = _name_of(entry)
-        if name in env_vars:
+        if name is not None and name in env_vars:
             kept = {key: value for key, value in entry.items() if key != "valueFrom"}
             merged.append({**kept, "value": env_vars[name]})
         elif name not in remove and not (replace and _is_plain(entry)):
