@@ -11,7 +11,6 @@ import threading
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import requests
 from requests.auth import AuthBase
@@ -111,7 +110,8 @@ class MageAuth(AuthBase):
         self._timeout = timeout
         self._use_cookie = use_cookie
         self._tell_secret = on_secret or (lambda _: None)
-        for secret in (*credentials.secrets, urlsplit(api_url).password):
+        user_in_url = api_url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+        for secret in (*credentials.secrets, user_in_url.partition(":")[2]):
             secrets.learn(secret)
         self._cache = self._make_cache() if shares_on_disk and self._can_log_in else None
         self._session_token: str | None = None

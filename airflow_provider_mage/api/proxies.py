@@ -52,11 +52,14 @@ def proxy_of(url: str) -> Proxy | None:
     :return: The proxy; None if there is none.
     :raises MageTransportError: If what the environment says of it cannot be used. Nothing has been sent then.
     """
-    proxies = get_environ_proxies(url)
-    text = select_proxy(url, proxies)
+    try:
+        parts = urlsplit(url)
+        proxies = get_environ_proxies(url)
+        text = select_proxy(url, proxies)
+    except ValueError:  # no URL, as whoever sends something to it will say
+        return None
     if not text:
         return None
-    parts = urlsplit(url)
     variable = f"{parts.scheme}_proxy" if parts.scheme in proxies else "all_proxy"
     host = parts.hostname or ""
     address, fault = _read(text)

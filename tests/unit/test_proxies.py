@@ -209,6 +209,14 @@ def test_no_proxy_goes_around_it(mage, session, monkeypatch):
     assert session(mage).get("pipelines")["pipelines"]
 
 
+@pytest.mark.parametrize("url", ["http://[x/api", "http://mage:port/api", "http:///api"])
+def test_address_that_is_none_is_not_the_proxys_fault(fail, monkeypatch, url):
+    monkeypatch.setenv("NO_PROXY", "example.com")
+    error = fail("http://127.0.0.1:1", url)
+
+    assert "not a usable address; check the connection's host" in str(error)
+
+
 def test_password_of_a_proxy_is_starred_from_then_on(fail):
     fail("http://me:an%23other@127.0.0.1:1")
 
