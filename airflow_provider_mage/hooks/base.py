@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
 from airflow.providers.common.compat.sdk import BaseHook
@@ -13,7 +13,7 @@ from airflow_provider_mage.api.answer import public_url
 from airflow_provider_mage.api.auth import Credentials, MageAuth, shared_auth
 from airflow_provider_mage.api.session import MageSession
 from airflow_provider_mage.api.transport import is_address
-from airflow_provider_mage.hooks.extra import Extra
+from airflow_provider_mage.hooks.extra import NAMES, Extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,22 +57,27 @@ class MageBaseHook(BaseHook):
         return connection
 
     @cached_property
-    def extra(self) -> Extra:
+    def extra(self) -> dict[str, Any]:
         """The connection's extra fields that were filled in."""
+        return {name: value for name, value in self._extra.fields.items() if name in NAMES}
+
+    @cached_property
+    def _extra(self) -> Extra:
         return Extra(self._conn_id, self.conn_type, self.connection.extra)
 
     @cached_property
     def session(self) -> MageSession:
         """The session that every request of this hook goes through; it logs in at the first request."""
-        new_auth = partial(shared_auth, shares_on_disk=self.extra.switch("share_login", default=True))
+        new_auth = partial(shared_auth, shares_on_disk=self._extra.switch("share_login", default=True))
         return self._new_session(new_auth, retry_for=self._retry_for)
 
     def _new_session(self, new_auth: Callable[..., MageAuth], *, retry_for: float) -> MageSession:
         connection = self.connection
+        self._extra.point_out_misspelt()
         api_url = base_url(connection, default_host=self.default_host, suffix=self.api_path) + self.api_path
-        verify, timeout = self.extra.verify(api_url), self.extra.timeout()
-        api_key = self.extra.text("api_key") or self.default_api_key
-        oauth_token = self.extra.text("oauth_token")
+        verify, timeout = self._extra.verify(api_url), self._extra.timeout()
+        api_key = self._extra.text("api_key") or self.default_api_key
+        oauth_token = self._extra.text("oauth_token")
         try:
             credentials = Credentials(
                 connection.login or None, connection.password or None, api_key, oauth_token
@@ -91,7 +96,7 @@ class MageBaseHook(BaseHook):
 
     def _trial_session(self) -> MageSession:
         """Return a session for the Test button: it repeats nothing, and uses no log-in made before."""
-        self.extra.switch("share_login", default=True)  # of no use here, but may be wrong
+        self._extra.switch("share_login", default=True)  # of no use here, but may be wrong
         return self._new_session(MageAuth, retry_for=0.0)
 
     def get_conn(self) -> requests.Session:

@@ -57,12 +57,15 @@ class Extra:
             stripped = value.strip() if isinstance(value, str) else value
             if stripped not in (None, ""):
                 fields[name.removeprefix(prefix)] = stripped
-        for name in fields.keys() - set(NAMES):
+        return fields
+
+    def point_out_misspelt(self) -> None:
+        """Warn of names that mean nothing and are almost like one that does."""
+        for name in self.fields.keys() - set(NAMES):
             for meant in get_close_matches(name.lower(), NAMES, n=1):
                 log.warning(
                     "Connection %r: extra has %r, which means nothing; is it %r?", self._conn_id, name, meant
                 )
-        return fields
 
     def text(self, name: str) -> str | None:
         """Read a text; a number is one, too. The value is never quoted: it may be a secret."""

@@ -74,7 +74,7 @@ class MageHook(MageBaseHook):
             return False, "Permission: the user may look at runs (role Viewer) but not start any."
         user = "without log-in"
         if auth.is_logged_in:
-            user = "with the given token" if self.extra.text("oauth_token") else f"as {self.connection.login}"
+            user = "with the given token" if self.extra.get("oauth_token") else f"as {self.connection.login}"
         scheduler = (
             "" if status.scheduler_status == "running" else f" Its scheduler is {status.scheduler_status}."
         )

@@ -44,7 +44,7 @@ class MageCloudHook(MageBaseHook):
     @property
     def team_id(self) -> str | None:
         """The team of tasks that name none; None if the connection names none either."""
-        return self.extra.text("team_id")
+        return self._extra.text("team_id")
 
     def test_connection(self) -> tuple[bool, str]:
         """

@@ -137,7 +137,7 @@ def test_misspelt_name_is_pointed_out_and_a_foreign_one_is_not(connect, caplog):
     use(MageHook, conn_id)
 
     warnings = [record.getMessage() for record in caplog.records if "means nothing" in record.getMessage()]
-    assert sorted(set(warnings)) == [
+    assert sorted(warnings) == [
         f"Connection '{conn_id}': extra has 'Timeout', which means nothing; is it 'timeout'?",
         f"Connection '{conn_id}': extra has 'share_logn', which means nothing; is it 'share_login'?",
         f"Connection '{conn_id}': extra has 'verfy_ssl', which means nothing; is it 'verify_ssl'?",
