@@ -38,6 +38,9 @@ SETTLING = 2.0
 FIRST_LOOK, LONGEST_LOOK = 1.0, 10.0
 TRIES = 20
 
+# DAG, DAG run and task.
+HOLDER_PARTS = 3
+
 # The leases of a cluster, by :attr:`Holder.key`.
 Stored = dict[str, dict[str, Any]]
 
@@ -58,6 +61,41 @@ class Holder:
 
     def __str__(self) -> str:
         return f"{self.dag_id} / {self.run_id} / {self.task_id}"
+
+
+class Damaged(Stored):
+    """The leases that are left where a person has edited what is stored: some may be missing."""
+
+
+def read_leases(text: str | None) -> Stored:
+    """
+    Read leases as they are stored; what is no lease does not count.
+
+    :param text: The text; None if there is none.
+    :return: The leases, :class:`Damaged` if there was anything else.
+    """
+    try:
+        stored = json.loads(text) if text else {}
+    except (ValueError, RecursionError):
+        return Damaged()
+    if not isinstance(stored, dict):
+        return Damaged()
+    leases = {key: lease for key, lease in stored.items() if _is_lease(key, lease)}
+    return leases if len(leases) == len(stored) else Damaged(leases)
+
+
+def _is_lease(key: str, lease: Any) -> bool:
+    try:
+        holder = json.loads(key)
+    except (ValueError, RecursionError):
+        return False
+    return (
+        isinstance(holder, list)
+        and len(holder) >= HOLDER_PARTS
+        and all(isinstance(part, str) for part in holder[:HOLDER_PARTS])
+        and isinstance(lease, dict)
+        and lease.get("state") in (HOLDING, STOPPING)
+    )
 
 
 class LeaseStore(Protocol):
@@ -112,7 +150,9 @@ class Leases:
 
         Then this holder stops it, and says :meth:`release` afterwards.
         """
-        if holder.key not in self._store.read():
+        leases = self._store.read()
+        # If somebody has edited them, it may be ours that is missing: the cluster would stay up for ever.
+        if holder.key not in leases and not isinstance(leases, Damaged):
             log.info("%s holds no lease of the cluster, so it is left as it is.", holder)
             return False
         # Said before the look at the others: two that are done at once must not leave it to each other.
@@ -169,5 +209,5 @@ class Leases:
         with turn_on_host(self._name):
             before = self._store.read()
             after = change(before)
-            if after != before:
+            if after != before or isinstance(before, Damaged):
                 self._store.write(after)

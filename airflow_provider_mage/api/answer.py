@@ -25,6 +25,7 @@ from airflow_provider_mage.api.errors import (
     MageTransportError,
 )
 from airflow_provider_mage.api.foreign_text import excerpt, last_line
+from airflow_provider_mage.api.proxies import proxy_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -94,12 +95,14 @@ class Answer(dict[str, Any]):
         try:
             return kind.from_api({**self.member(name), **known})
         except ValueError as error:
-            raise MageAnswerError(
-                f"The answer's {name!r} makes no sense: {what_is_odd(error)}. Check whether a proxy changes "
-                f"answers, and which version Mage is. The request was {self.request}.",
-                may_have_arrived=True,
-                temporary=True,
-            ) from None  # its text holds the record
+            odd = what_is_odd(error)
+        # Not in the `except`: what it has caught holds the record.
+        raise MageAnswerError(
+            f"The answer's {name!r} makes no sense: {odd}. Check whether a proxy changes answers, and which "
+            f"version Mage is. The request was {self.request}.",
+            may_have_arrived=True,
+            temporary=True,
+        )
 
     def first(self, name: str, kind: type[_Record]) -> _Record:
         """Read the first record that is listed under a name; parameters and errors as for :meth:`one`."""
@@ -147,6 +150,13 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> Answer:
         raise MageTransportError(
             f"{where} was redirected to {target!r}; Mage's API never redirects: check the scheme, host and "
             "base path, and whether a proxy wants a log-in of its own."
+        )
+    if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        # No server answers this. Of http, the proxy sees the request itself.
+        proxy = proxy_of(response.url) or "a proxy on the way"
+        raise MageTransportError(
+            f"{where}: {proxy} wants a log-in (HTTP 407): write user and password into its address; if "
+            "Mage is to be reached without a proxy, add its host to `NO_PROXY`."
         )
     if status in _BUSY:
         raise _unusable(

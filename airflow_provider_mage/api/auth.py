@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from requests.auth import AuthBase
 
+from airflow_provider_mage.api import secrets
 from airflow_provider_mage.api.answer import public_url, read_answer, token_was_refused
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
 from airflow_provider_mage.api.models import LogIn
@@ -50,6 +51,12 @@ class Credentials:
     password: str | None = field(default=None, repr=False)
     api_key: str = field(default=MAGE_API_KEY, repr=False)
     oauth_token: str | None = field(default=None, repr=False)
+
+    @property
+    def secrets(self) -> tuple[str | None, ...]:
+        """What nobody may read. A password that the login shows is none, as that of Mage's first user."""
+        is_shown = self.password is not None and self.password in (self.login or "")
+        return (None if is_shown else self.password, self.api_key, self.oauth_token)
 
     def __post_init__(self) -> None:
         for name in ("api_key", "oauth_token"):
@@ -108,8 +115,10 @@ class MageAuth(AuthBase):
         self._verify = verify
         self._timeout = timeout
         self._use_cookie = use_cookie
-        # To be called with whatever else turns out to be a secret, too.
-        self.on_secret = on_secret or (lambda _: None)
+        self._tell_secret = on_secret or (lambda _: None)
+        user_in_url = api_url.partition("://")[2].partition("/")[0].rpartition("@")[0]
+        for secret in (*credentials.secrets, user_in_url.partition(":")[2]):
+            secrets.learn(secret)
         self._cache = self._make_cache() if shares_on_disk and self._can_log_in else None
         self._session_token: str | None = None
         # Reentrant: a task that is killed in the middle of a log-in cancels its run from the signal handler.
@@ -130,6 +139,11 @@ class MageAuth(AuthBase):
     def is_logged_in(self) -> bool:
         """Whether requests carry a user's token."""
         return self._token is not None
+
+    def on_secret(self, secret: str) -> None:
+        """Take note of whatever turns out to be a secret; to be called by others, too."""
+        secrets.learn(secret)
+        self._tell_secret(secret)
 
     def headers(self) -> dict[str, str]:
         """
@@ -251,9 +265,14 @@ class MageAuth(AuthBase):
         return bool(first.get("require_user_authentication", True)) if isinstance(first, dict) else True
 
     def _wrong_credentials(self, refusal: MageNotFoundError) -> MageAuthError:
+        padded = [
+            f"The {name} begins or ends with a blank or a line end."
+            for name, value in (("login", self._credentials.login), ("password", self._credentials.password))
+            if value and value != value.strip()
+        ]
         return MageAuthError(
             f"Mage at {public_url(self._api_url)} refused the log-in of {self._credentials.login!r}: "
-            "check the connection's login and password.",
+            + " ".join(["check the connection's login and password.", *padded]),
             code=refusal.code,
             type=refusal.type,
             reason=refusal.reason,
@@ -262,21 +281,24 @@ class MageAuth(AuthBase):
     def _send(self, method: str, path: str, body: Any = None, *, read: Callable[[Answer], _Read]) -> _Read:
         url = f"{self._api_url}/{path}"
         try:
-            with guard(method, url), Http(self._timeout) as http:
-                response = http.request(
-                    method,
-                    url,
-                    json=body,
-                    headers={"X-API-KEY": self._credentials.api_key},
-                    auth=lambda request: request,  # else requests looks for credentials in ~/.netrc
-                    verify=self._verify,
-                    allow_redirects=False,
-                )
-                return read(read_answer(response))
+            return guard(method, url, lambda: read(self._ask(method, url, body)))
         except MageTransportError as error:
             # A log-in that was lost can be made again; what it was for has not been sent.
             error.may_have_arrived = False
             raise
+
+    def _ask(self, method: str, url: str, body: Any) -> Answer:
+        with Http(self._timeout) as http:
+            response = http.request(
+                method,
+                url,
+                json=body,
+                headers={"X-API-KEY": self._credentials.api_key},
+                auth=lambda request: request,  # else requests looks for credentials in ~/.netrc
+                verify=self._verify,
+                allow_redirects=False,
+            )
+        return read_answer(response)
 
 
 _auth_of = lru_cache(maxsize=128)(MageAuth)

@@ -24,6 +24,9 @@ _Row = TypeVar("_Row")
 
 PAGE_SIZE = 100
 
+# The part of a page to ask for where the whole of it is too large to be read.
+SMALLER_PAGE = 5
+
 # Rows after which a list that says it goes on is not believed any more.
 LONGEST_LIST = 100_000
 
@@ -106,7 +109,14 @@ class BaseClient:
         """
         seen: set[str] = set()
         while True:
-            answer = self.session.get(*path, **params, _limit=page_size, _offset=offset)
+            try:
+                answer = self.session.get(*path, **params, _limit=page_size, _offset=offset)
+            except MageAnswerError as error:
+                # Runs carry their variables, and others' may be large.
+                if not error.is_too_large or page_size == 1:
+                    raise
+                page_size = max(1, page_size // SMALLER_PAGE)
+                continue
             rows = answer.members(str(path[-1]))
             yield from self._rows(answer, str(path[-1]), read, must_hold=must_hold)
             offset += len(rows)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage.api.errors import MageAnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection
 
 Entry = dict[str, Any]
 
@@ -33,13 +34,13 @@ def with_env_vars(
     With ``replace``, every other one that has a plain value is gone, too. A config whose variables are in no
     form that is known is left as it is, by a MageAnswerError: what is sent back replaces it.
     """
-    found = config.get(ENV_VARS) or []
-    if not isinstance(found, list) or not all(isinstance(entry, dict) for entry in found):
+    given = config.get(ENV_VARS) or []
+    if not isinstance(given, list):
         raise MageAnswerError(
-            f"The cluster's {ENV_VARS!r} is no list of entries with a name, so it was left as it is; change "
-            "its environment variables in Mage Cloud."
+            f"The environment of this cluster (`{ENV_VARS}` in its config) is no list, so nothing is "
+            "changed; see the cluster's page in Mage Cloud."
         )
-    entries = merge_env_vars(found, env_vars, remove=remove, replace=replace)
+    entries = merge_env_vars(given, env_vars, remove=remove, replace=replace)
     return {**config, ENV_VARS: entries} if entries or config.get(ENV_VARS) else dict(config)
 
 
@@ -64,12 +65,22 @@ def merge_env_vars(
     """
     merged: list[Entry] = []
     for entry in entries:
-        name = str(entry.get("name"))
-        if name in env_vars:
+        name = _name_of(entry)
+        if name is not None and name in env_vars:
             kept = {key: value for key, value in entry.items() if key != "valueFrom"}
             merged.append({**kept, "value": env_vars[name]})
-        elif name not in remove and not (replace and "valueFrom" not in entry):
+        elif name not in remove and not (replace and _is_plain(entry)):
             merged.append(entry)
-    known = {str(entry.get("name")) for entry in entries}
+    known = set(map(_name_of, entries))
     merged.extend({"name": name, "value": value} for name, value in env_vars.items() if name not in known)
     return merged
+
+
+def _name_of(entry: Any) -> str | None:
+    """Return the name of an environment variable; None for an entry that is not of the documented form."""
+    name = entry.get("name") if isinstance(entry, Mapping) else None
+    return name if isinstance(name, str) else None
+
+
+def _is_plain(entry: Any) -> bool:
+    return not (isinstance(entry, Mapping) and "valueFrom" in entry)

@@ -20,6 +20,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage.api.secrets import star
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -33,6 +35,10 @@ class MageError(Exception):
 
     retry_after: float | None = None
     """Seconds that the other side asked to wait, if it did."""
+
+    def __init__(self, message: str) -> None:
+        # Much of it may be quoted from an answer.
+        super().__init__(star(message))
 
     @property
     def may_pass(self) -> bool:
@@ -76,7 +82,17 @@ class MageTransportError(MageError):
 
 
 class MageAnswerError(MageTransportError):
-    """An answer came that makes no sense: too large, not what was asked for, or about something else."""
+    """
+    An answer came that makes no sense: too large, not what was asked for, or about something else.
+
+    :param message: What happened and what to do.
+    :param is_too_large: Whether it was more than is read, so that asking for less may help.
+    :param details: Those of every :class:`MageTransportError`.
+    """
+
+    def __init__(self, message: str, *, is_too_large: bool = False, **details: Any) -> None:
+        super().__init__(message, **details)
+        self.is_too_large = is_too_large
 
 
 class MageAPIError(MageError):
@@ -102,7 +118,7 @@ class MageAPIError(MageError):
         super().__init__(message)
         self.code = code
         self.type = type
-        self.reason = reason
+        self.reason = star(reason)
         self.temporary = temporary
 
     @property

@@ -97,18 +97,20 @@ class MageSession:
         """
         url = "/".join([self.api_url, *map(_quote, path)])
 
+        def ask() -> Answer:
+            response = self.http.request(
+                method,
+                url,
+                params=params,
+                json=json,
+                headers=headers,
+                timeout=timeout or self.timeout,
+                allow_redirects=False,
+            )
+            return read_answer(response, is_logged_in=self.auth.is_logged_in)
+
         def send() -> Answer:
-            with guard(method, url):
-                response = self.http.request(
-                    method,
-                    url,
-                    params=params,
-                    json=json,
-                    headers=headers,
-                    timeout=timeout or self.timeout,
-                    allow_redirects=False,
-                )
-                return read_answer(response, is_logged_in=self.auth.is_logged_in)
+            return guard(method, url, ask)
 
         return call_with_retries(send, self.retries, is_repeatable=is_repeatable, clock=self.clock)
 

@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import io
 import time
-from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
 from http.client import HTTPResponse
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import requests
 from requests.adapters import HTTPAdapter
 
 from airflow_provider_mage.api.answer import public_url
 from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
-from airflow_provider_mage.api.transport import translate_request_error
+from airflow_provider_mage.api.foreign_text import excerpt
+from airflow_provider_mage.api.proxies import proxy_of
+from airflow_provider_mage.api.secrets import star
+from airflow_provider_mage.api.transport import FailedRequest, translate_request_error
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable
     from typing import NoReturn
+
+_Read = TypeVar("_Read")
 
 LARGEST_ANSWER = 32 * 2**20
 """Bytes of a body, also after it is unpacked. A page of 100 runs with ordinary variables has some 100 KB."""
@@ -40,12 +44,14 @@ class UnusableAnswer(requests.RequestException):
     An answer that is beyond the limits, or that is packed in another way than was asked for.
 
     :param sentence: What is wrong, and what to do.
-    :param temporary: Whether another answer may well be better.
+    :param is_late: Whether it took too long, so that another one may well be better.
+    :param is_too_large: Whether it was too large, so that less may well be read.
     """
 
-    def __init__(self, sentence: str, *, temporary: bool = False) -> None:
+    def __init__(self, sentence: str, *, is_late: bool = False, is_too_large: bool = False) -> None:
         super().__init__(sentence)
-        self.temporary = temporary
+        self.is_late = is_late
+        self.is_too_large = is_too_large
 
 
 class Http(requests.Session):
@@ -79,30 +85,41 @@ class Http(requests.Session):
                 prepared_request.headers.pop(name, None)
 
 
-@contextmanager
-def guard(method: str, url: str) -> Iterator[None]:
-    """Turn whatever goes wrong with a request into a :class:`MageError` that names it."""
+def guard(method: str, url: str, ask: Callable[[], _Read]) -> _Read:
+    """
+    Make a request by calling ``ask``, and turn whatever goes wrong into a :class:`MageError`.
+
+    :param method: The HTTP method, for the error.
+    :param url: The URL, for the error, and to find the proxy.
+    :param ask: Sends the request, and reads the answer.
+    :return: What ``ask`` returns.
+    :raises MageError: That names the request, and holds no secret, nor does its cause.
+    """
+    failure: MageError
+    proxy_of(url)  # raises if what the environment says of it is no use
     try:
-        yield
+        return ask()
     except MageError:
         raise
     except UnusableAnswer as error:
-        kind = MageTransportError if error.temporary else MageAnswerError
-        raise kind(
-            f"{error} The request was {method} {public_url(url)}.",
-            may_have_arrived=True,
-            temporary=error.temporary,
-        ) from error
+        text = f"{error} The request was {method} {public_url(url)}."
+        if error.is_late:
+            failure = MageTransportError(text, may_have_arrived=True, temporary=True)
+        else:
+            failure = MageAnswerError(text, may_have_arrived=True, is_too_large=error.is_too_large)
     except requests.RequestException as error:
-        raise translate_request_error(error, method, url) from error
-    except Exception as error:
+        failure = translate_request_error(error, method, url)
+    except Exception as error:  # noqa: BLE001  of everything that there is
         # An answer may hold anything, and http.client, urllib3, requests and the codecs each have ways of
         # their own to stumble over it. Nearly all of them do so when the request has been sent.
-        raise MageAnswerError(
+        failure = MageAnswerError(
             f"The answer makes no sense ({type(error).__name__}); check what stands between this host and "
             f"Mage. The request was {method} {public_url(url)}.",
             may_have_arrived=True,
-        ) from error
+        )
+        failure.__cause__ = FailedRequest(star(f"{type(error).__name__}: {excerpt(str(error))}"))
+    # Not in the `except`: what it has caught holds key and token.
+    raise failure
 
 
 class _Budget:
@@ -139,7 +156,7 @@ class _Budget:
             self._give_up(
                 f"No whole answer came within {self._seconds:g} s, although some of it did; check the way to "
                 "Mage, or give the connection a longer `timeout`.",
-                temporary=True,
+                is_late=True,
             )
         raise TimeoutError("timed out")
 
@@ -147,11 +164,12 @@ class _Budget:
         """Give up with an error that http.client and urllib3 know how to handle, as it is a socket's."""
         self._give_up(
             f"The answer is larger than {LARGEST_ANSWER // 2**20} MiB; ask for less at once, and check that "
-            "this is Mage."
+            "this is Mage.",
+            is_too_large=True,
         )
 
-    def _give_up(self, sentence: str, *, temporary: bool = False) -> NoReturn:
-        self.exceeded = UnusableAnswer(sentence, temporary=temporary)
+    def _give_up(self, sentence: str, **why: bool) -> NoReturn:
+        self.exceeded = UnusableAnswer(sentence, **why)
         raise OSError(sentence)
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 from functools import cached_property, partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import urlsplit
 
@@ -14,18 +12,15 @@ from airflow_provider_mage._compat import mask_secret
 from airflow_provider_mage.api.answer import public_url
 from airflow_provider_mage.api.auth import Credentials, MageAuth, shared_auth
 from airflow_provider_mage.api.session import MageSession
+from airflow_provider_mage.api.transport import is_address
+from airflow_provider_mage.hooks.extra import NAMES, Extra
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import requests
     from airflow.providers.common.compat.sdk import Connection
-
-DEFAULT_TIMEOUT = 30.0
-_SWITCH = {
-    **dict.fromkeys(("true", "yes", "y", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "n", "off", "0"), False),
-}
+LAST_PORT = 65535
 
 
 class MageBaseHook(BaseHook):
@@ -53,8 +48,10 @@ class MageBaseHook(BaseHook):
     def connection(self) -> Connection:
         """The Airflow connection; its secrets are masked in logs from here on."""
         connection = self.get_connection(self._conn_id)
-        extra = connection.extra_dejson
-        for secret in (connection.password, self._extra(extra, "oauth_token"), self._extra(extra, "api_key")):
+        if connection.password:
+            mask_secret(connection.password)
+        fields = Extra(self._conn_id, self.conn_type, connection.extra).fields
+        for secret in (fields.get("oauth_token"), fields.get("api_key")):
             if secret and secret != self.default_api_key:
                 mask_secret(str(secret))
         return connection
@@ -62,27 +59,31 @@ class MageBaseHook(BaseHook):
     @cached_property
     def extra(self) -> dict[str, Any]:
         """The connection's extra fields that were filled in."""
-        extra = self.connection.extra_dejson
-        names = ("api_key", "oauth_token", "verify_ssl", "timeout", "share_login", "team_id")
-        values = {name: self._extra(extra, name) for name in names}
-        return {name: value for name, value in values.items() if value is not None}
+        return {name: value for name, value in self._extra.fields.items() if name in NAMES}
+
+    @cached_property
+    def _extra(self) -> Extra:
+        return Extra(self._conn_id, self.conn_type, self.connection.extra)
 
     @cached_property
     def session(self) -> MageSession:
         """The session that every request of this hook goes through; it logs in at the first request."""
-        new_auth = partial(shared_auth, shares_on_disk=self._switch("share_login", default=True))
+        new_auth = partial(shared_auth, shares_on_disk=self._extra.switch("share_login", default=True))
         return self._new_session(new_auth, retry_for=self._retry_for)
 
     def _new_session(self, new_auth: Callable[..., MageAuth], *, retry_for: float) -> MageSession:
         connection = self.connection
+        self._extra.point_out_misspelt()
         api_url = base_url(connection, default_host=self.default_host, suffix=self.api_path) + self.api_path
-        credentials = Credentials(
-            login=connection.login or None,
-            password=connection.password or None,
-            api_key=str(self.extra.get("api_key", self.default_api_key)),
-            oauth_token=str(self.extra["oauth_token"]) if "oauth_token" in self.extra else None,
-        )
-        verify, timeout = self._verify(), self._timeout()
+        verify, timeout = self._extra.verify(api_url), self._extra.timeout()
+        api_key = self._extra.text("api_key") or self.default_api_key
+        oauth_token = self._extra.text("oauth_token")
+        try:
+            credentials = Credentials(
+                connection.login or None, connection.password or None, api_key, oauth_token
+            )
+        except ValueError as error:
+            raise ValueError(f"Connection {self._conn_id!r}: {error}") from None
         auth = new_auth(
             api_url,
             credentials,
@@ -95,6 +96,7 @@ class MageBaseHook(BaseHook):
 
     def _trial_session(self) -> MageSession:
         """Return a session for the Test button: it repeats nothing, and uses no log-in made before."""
+        self._extra.switch("share_login", default=True)  # of no use here, but may be wrong
         return self._new_session(MageAuth, retry_for=0.0)
 
     def get_conn(self) -> requests.Session:
@@ -109,44 +111,6 @@ class MageBaseHook(BaseHook):
         self.session.http.headers.update(self.session.auth.headers())
         return self.session.http
 
-    def _extra(self, extra: dict[str, Any], name: str) -> Any:
-        """Read an extra field; Airflow 2's forms may prefix it, Airflow 3's send null for an empty one."""
-        value = extra.get(name)
-        if value in (None, ""):
-            value = extra.get(f"extra__{self.conn_type}__{name}")
-        if isinstance(value, str):
-            value = value.strip()
-        return None if value == "" else value
-
-    def _verify(self) -> bool | str:
-        """Read ``verify_ssl``: a switch, or the path of a CA bundle."""
-        value = str(self.extra.get("verify_ssl", True))
-        if value.lower() in _SWITCH:
-            return self._switch("verify_ssl", default=True)
-        if not Path(value).exists():
-            raise ValueError(
-                f"Connection {self._conn_id!r}: `verify_ssl` in extra must be true, false or the path of a "
-                f"CA bundle; there is no file {value!r}."
-            )
-        return value
-
-    def _switch(self, name: str, *, default: bool) -> bool:
-        """Read a switch, in any form that Airflow's UIs send."""
-        return _SWITCH.get(str(self.extra.get(name, default)).lower(), default)
-
-    def _timeout(self) -> float:
-        value = self.extra.get("timeout", DEFAULT_TIMEOUT)
-        try:
-            timeout = float(value)
-        except (TypeError, ValueError):
-            timeout = 0.0
-        if not (timeout > 0 and math.isfinite(timeout)):
-            raise ValueError(
-                f"Connection {self._conn_id!r}: `timeout` in extra must be a number of seconds above 0, "
-                f"not {value!r}."
-            )
-        return timeout
-
 
 def base_url(connection: Connection, *, default_host: str | None, suffix: str) -> str:
     """
@@ -160,6 +124,7 @@ def base_url(connection: Connection, *, default_host: str | None, suffix: str) -
     """
     name = f"Connection {connection.conn_id!r}"
     host = (connection.host or "").strip() or default_host
+    unusable = f"{name}: the host is not a usable address; set e.g. https://mage.example.com."
     if not host:
         raise ValueError(f"{name} has no host: set it to the address of Mage, such as http://localhost:6789.")
     if "@" in host:  # first of all, as the other errors quote the host
@@ -169,15 +134,17 @@ def base_url(connection: Connection, *, default_host: str | None, suffix: str) -
             host = (
                 f"[{host}]"  # an IPv6 address, whose brackets are lost where a connection is given as a URI
             )
-        host = f"{connection.schema or 'http'}://{host}"
+        host = f"{(connection.schema or '').strip() or 'http'}://{host}"
+    if not host.isprintable():  # urlsplit leaves some of these out in silence
+        raise ValueError(f"{name}: the host holds a line end or a control character; remove it.")
     try:
         parts = urlsplit(host)
         port = parts.port or connection.port or None
         hostname = parts.hostname
     except ValueError as error:
-        raise ValueError(
-            f"{name}: the host is not a usable address; set e.g. https://mage.example.com."
-        ) from error
+        raise ValueError(unusable) from error
+    if port is not None and not 0 < port <= LAST_PORT:
+        raise ValueError(f"{name}: the port must be a number up to {LAST_PORT}, not {port}.")
     if parts.scheme not in ("http", "https") or not hostname:
         raise ValueError(
             f"{name}: the host must be a name or an http(s) URL, such as https://mage.example.com; "
@@ -186,4 +153,7 @@ def base_url(connection: Connection, *, default_host: str | None, suffix: str) -
     shown_host = f"[{hostname}]" if ":" in hostname else hostname
     path = parts.path.rstrip("/")
     path = path.removesuffix(suffix) if suffix else path
-    return f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
+    url = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
+    if not is_address(url):
+        raise ValueError(unusable)
+    return url

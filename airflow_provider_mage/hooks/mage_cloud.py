@@ -44,8 +44,7 @@ class MageCloudHook(MageBaseHook):
     @property
     def team_id(self) -> str | None:
         """The team of tasks that name none; None if the connection names none either."""
-        team_id = self.extra.get("team_id")
-        return None if team_id is None else str(team_id)
+        return self._extra.text("team_id")
 
     def test_connection(self) -> tuple[bool, str]:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from airflow_provider_mage._clusters.handle import ClusterHandle
     from airflow_provider_mage._clusters.lease import Holder, Leases, Stored
     from airflow_provider_mage.operators.cluster_base import ClusterOperator
+
+log = logging.getLogger(__name__)
 
 DESCRIPTION = "Which DAG runs need a Mage Pro cluster: it is stopped when the last of them is done."
 
@@ -81,11 +84,20 @@ class VariableStore:
         name = f"{handle.team_id}_{handle.cluster_id}"
         digest = hashlib.sha256(handle.name_on_host.encode()).hexdigest()[:8]
         self.key = f"mage_cluster_leases_{re.sub(r'[^A-Za-z0-9-]', '_', name)[:150]}_{digest}"
+        self._has_warned = False
 
     def read(self) -> Stored:
         """Return all leases."""
-        text = read_variable(self.key)
-        leases: Stored = json.loads(text) if text else {}
+        from airflow_provider_mage._clusters.lease import Damaged, read_leases
+
+        leases = read_leases(read_variable(self.key))
+        if isinstance(leases, Damaged) and not self._has_warned:
+            self._has_warned = True
+            log.warning(
+                "Variable %r holds something that is no lease of a cluster, and does not count; has somebody "
+                "edited it?",
+                self.key,
+            )
         return leases
 
     def write(self, leases: Stored) -> None:

@@ -84,8 +84,7 @@ class MageClusterSensor(DeferrableSensor):
 
     def execute_complete(self, context: Context, event: Any = None) -> None:  # noqa: ARG002
         """Go on after the trigger has waited."""
-        with self._skipping():
-            self._read_event(event, "cluster_id")
+        self._read_event(event, "cluster_id")
 
     @property
     def _mage_cloud_conn_id(self) -> str:

@@ -83,10 +83,9 @@ class MagePipelineRunSensor(DeferrableSensor):
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
         """Go on after the trigger has waited, until the ``deadline``, as in ``time.time()``."""
-        with self._skipping():
-            pipeline_run_id = self._read_event(event, "pipeline_run_id")
-            # A trigger of version 0.1.0 does not say how the run has ended.
-            is_over = "status" in event or self._look(context)
+        pipeline_run_id = self._read_event(event, "pipeline_run_id")
+        # A trigger of version 0.1.0 does not say how the run has ended.
+        is_over = "status" in event or self._look(context)
         if is_over:
             self.log.info("Run %s completed.", pipeline_run_id)
         else:

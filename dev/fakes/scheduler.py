@@ -7,6 +7,7 @@ import json
 import os
 import threading
 import time
+import traceback
 from contextlib import nullcontext
 from datetime import datetime, timezone
 from importlib import import_module
@@ -114,8 +115,7 @@ class TaskInstance:
                         return self.operator.execute(self.context)
                     return self.operator.resume_execution(step, arguments, self.context)
             except TaskDeferred as deferral:
-                payload = asyncio.run(first_event(deferral.trigger))
-                step, arguments = deferral.method_name, {**(deferral.kwargs or {}), "event": payload}
+                step, arguments = await_trigger(deferral)
             except AirflowRescheduleException as later:
                 now = datetime.now(timezone.utc)
                 self.first_reschedule_date = self.first_reschedule_date or now
@@ -139,6 +139,17 @@ class TaskInstance:
     def clear(self) -> None:
         """Let a person clear the finished task."""
         self.max_tries = self.try_number + (self.operator.retries or 0)
+
+
+def await_trigger(deferral: TaskDeferred) -> tuple[str, dict[str, Any]]:
+    """Run a trigger until its event, or its failure, and return with what Airflow resumes the task then."""
+    try:
+        payload = asyncio.run(first_event(deferral.trigger))
+    except AssertionError:
+        raise
+    except Exception as error:  # noqa: BLE001  as the triggerer
+        return "__fail__", {"error": "Trigger failure", "traceback": traceback.format_exception(error)}
+    return deferral.method_name, {**(deferral.kwargs or {}), "event": payload}
 
 
 async def first_event(trigger: Any) -> Any:

@@ -14,7 +14,7 @@ import requests
 from hypothesis import HealthCheck, settings
 from requests.adapters import BaseAdapter
 
-from airflow_provider_mage.api import auth, host_folder, token_cache
+from airflow_provider_mage.api import auth, host_folder, secrets, token_cache
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.session import MageSession
@@ -36,10 +36,11 @@ def no_log_in_of_another_test(monkeypatch, tmp_path):
     auth._auth_of.cache_clear()
     host_folder._said.clear()
     monkeypatch.setitem(token_cache.COST, "n", 2**8)  # a fifth of a second each is for whoever has a secret
+    monkeypatch.setattr(secrets, "_forms", {})
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     monkeypatch.setenv("HOME", str(tmp_path))
     proxies = (f"{scheme}_proxy" for scheme in ("http", "https", "all"))
-    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", *proxies):
+    for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "NETRC", "no_proxy", *proxies):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
     yield

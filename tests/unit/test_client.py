@@ -431,6 +431,20 @@ def test_a_row_that_makes_no_sense_and_may_be_the_one_that_is_looked_for_is_an_e
         client.list_pipeline_runs(pipeline_schedule_id=schedule.id, must_hold="abc")
 
 
+def test_runs_with_large_variables_are_read_fewer_at_a_time(mage, client, schedule):
+    runs = [mage.pipeline_run(schedule, text="x" * 9_000_000).id for _ in range(5)]
+
+    found = client.list_pipeline_runs(pipeline_schedule_id=schedule.id, limit=10)
+
+    assert [run.id for run in found] == runs[::-1]
+    assert [request.first("_limit") for request in mage.requests if "_limit" in request.query] == [
+        "10",
+        "2",
+        "2",
+        "2",
+    ]
+
+
 def test_client_without_airflow_logs_in_by_itself(mage):
     client = MageClient.connect(mage.url, mage.email, mage.password, timeout=5)
 

@@ -22,7 +22,7 @@ from airflow_provider_mage.triggers.event import make_event, read_event
 EXAMPLES = [
     MageError("no"),
     MageTransportError("gone", may_have_arrived=True, temporary=True, retry_after=3.5),
-    MageAnswerError("nonsense", may_have_arrived=True, temporary=True),
+    MageAnswerError("nonsense", may_have_arrived=True, is_too_large=True),
     MageAPIError("no", code=500, type="odd", reason="because", temporary=True),
     MageAuthError("who?", what="API key", code=401, type="invalid_api_key", reason="Invalid."),
     MageNotFoundError("none", code=404, type="record_not_found", reason="gone"),

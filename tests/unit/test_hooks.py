@@ -1,7 +1,9 @@
 """From an Airflow connection to a server's address, a user and a session."""
 
 import json
+import shutil
 
+import certifi
 import pytest
 import requests
 from hypothesis import given
@@ -139,11 +141,16 @@ def test_tls_verification_is_read_in_every_form_that_forms_send(connect, given, 
     assert session_of(MageHook(connect(extra=given))) == (verify, 30.0)
 
 
-def test_tls_verification_may_be_a_ca_bundle(connect, tmp_path):
-    bundle = tmp_path / "ca.pem"
-    bundle.touch()
+def test_tls_verification_may_be_a_ca_bundle(connect):
+    bundle = certifi.where()
 
-    assert session_of(MageHook(connect(extra={"verify_ssl": str(bundle)})))[0] == str(bundle)
+    assert session_of(MageHook(connect(extra={"verify_ssl": bundle})))[0] == bundle
+
+
+def test_tls_verification_may_be_a_folder_of_hashed_certificates(connect, tmp_path):
+    shutil.copy(certifi.where(), tmp_path / "9d66eef0.0")
+
+    assert session_of(MageHook(connect(extra={"verify_ssl": str(tmp_path)})))[0] == str(tmp_path)
 
 
 def test_ca_bundle_that_is_not_there_is_told(connect):
@@ -158,9 +165,11 @@ def test_timeout_is_read_as_seconds(connect, given, timeout):
     assert session_of(MageHook(connect(extra={"timeout": given})))[1] == timeout
 
 
-@pytest.mark.parametrize("given", [0, -1, "soon", "nan", "inf", [5], {"s": 5}])
+@pytest.mark.parametrize("given", [0, -1, "soon", "nan", "inf", [5], {"s": 5}, True, 3601, 1e10, 10**400])
 def test_timeout_that_is_no_time_is_told(connect, given):
-    with pytest.raises(ValueError, match="`timeout` in extra must be a number of seconds above 0, not"):
+    with pytest.raises(
+        ValueError, match="`timeout` in extra must be a number of seconds above 0 and up to 3600, not"
+    ):
         MageHook(connect(extra={"timeout": given})).session  # noqa: B018
 
 

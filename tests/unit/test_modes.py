@@ -11,6 +11,7 @@ from datetime import timedelta
 
 import pytest
 from airflow.providers.common.compat.sdk import (
+    AirflowException,
     AirflowSensorTimeout,
     AirflowSkipException,
     BaseSensorOperator,
@@ -18,6 +19,7 @@ from airflow.providers.common.compat.sdk import (
 
 from airflow_provider_mage._runs import watch
 from airflow_provider_mage.api.errors import (
+    MageError,
     MageNotFoundError,
     MagePipelineRunFailed,
     MageTransportError,
@@ -89,9 +91,8 @@ def sense(request, connect, monkeypatch):
             lambda: MagePipelineRunSensor(
                 pipeline_run_id=pipeline_run_id,
                 task_id="wait",
-                mage_conn_id=conn_id,
                 **SENSOR_MODES[request.param],
-                **arguments,
+                **{"mage_conn_id": conn_id, **arguments},
             )
         )
         # Airflow 2 asks its database where Airflow 3 asks the task instance.
@@ -677,6 +678,84 @@ def test_the_sensor_runs_out_of_time(mage, sense, arguments, expected):
     with pytest.raises(expected):
         sense(run.id, timeout=0.3, **arguments).run()
     assert the_run(mage).status in ("initial", "running")
+
+
+def test_the_sensor_that_never_fails_is_skipped_when_it_runs_out_of_time(mage, sense):
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    with pytest.raises(AirflowSkipException):
+        sense(run.id, timeout=0.3, never_fail=True).run()
+
+
+SENSOR_ARGUMENTS = [{}, {"soft_fail": True}]
+
+
+@pytest.mark.parametrize("arguments", SENSOR_ARGUMENTS, ids=str)
+def test_the_sensor_without_a_connection_is_red(sense, run, arguments):
+    with pytest.raises(AirflowException) as caught:
+        sense(run.id, mage_conn_id="no_such", **arguments).run()
+    assert not isinstance(caught.value, AirflowSkipException)
+
+
+@pytest.mark.parametrize("arguments", SENSOR_ARGUMENTS, ids=str)
+def test_the_sensor_whose_connection_is_deleted_while_it_waits_is_red(
+    mage, sense, connect, edited, monkeypatch, request, arguments
+):
+    if "poke" in request.node.name:
+        pytest.skip("A worker that waits goes on with the connection that it has read.")
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    conn_id = connect()
+    mage.inject(
+        edited(lambda _: monkeypatch.delenv(f"AIRFLOW_CONN_{conn_id.upper()}")),
+        match=("GET", r"/pipeline_runs/\d+$"),
+    )
+    with pytest.raises((AirflowException, MageError)) as caught:
+        sense(run.id, mage_conn_id=conn_id, **arguments).run()
+    assert not isinstance(caught.value, (AirflowSkipException, AirflowSensorTimeout))
+
+
+@pytest.mark.parametrize("arguments", SENSOR_ARGUMENTS, ids=str)
+def test_the_sensor_whose_connection_is_spoilt_while_it_waits_is_red(
+    mage, sense, connect, edited, monkeypatch, request, arguments
+):
+    if "poke" in request.node.name:
+        pytest.skip("A worker that waits goes on with the connection that it has read.")
+    mage.pipeline("daily_orders", polls_to_finish=None)
+    run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
+    conn_id = connect()
+    name = f"AIRFLOW_CONN_{conn_id.upper()}"
+    spoilt = json.dumps(json.loads(os.environ[name]) | {"extra": '{"timeout": "soon"}'})
+    mage.inject(
+        edited(lambda _: monkeypatch.setenv(name, spoilt)),
+        match=("GET", r"/pipeline_runs/\d+$"),
+    )
+    with pytest.raises((ValueError, MageError)) as caught:
+        sense(run.id, mage_conn_id=conn_id, **arguments).run()
+    assert not isinstance(caught.value, (AirflowSkipException, AirflowSensorTimeout))
+
+
+def test_the_sensor_that_fails_in_silence_is_refused_if_it_is_to_be_deferred(connect):
+    arguments = {"task_id": "wait", "pipeline_run_id": 1, "silent_fail": True}
+    MagePipelineRunSensor(**arguments, deferrable=False)
+    with pytest.raises(ValueError, match="`silent_fail` looks again after an error, which a deferred"):
+        MagePipelineRunSensor(**arguments, deferrable=True)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({}, AirflowSensorTimeout),
+        ({"soft_fail": True}, AirflowSkipException),
+        ({"never_fail": True}, AirflowSkipException),
+    ],
+)
+def test_a_deferral_that_takes_too_long_is_the_sensors_time_out(run, connect, arguments, expected):
+    sensor = MagePipelineRunSensor(
+        task_id="wait", pipeline_run_id=run.id, mage_conn_id=connect(), **arguments
+    )
+    with pytest.raises(expected):
+        sensor.resume_execution("__fail__", {"error": "Trigger timeout"}, {})
 
 
 @pytest.mark.parametrize("fault", [faults.http_error(502), faults.crash()], ids=lambda fault: fault.name)

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from airflow_provider_mage.hooks.base import MageBaseHook
+from airflow_provider_mage.hooks.extra import NAMES
 from airflow_provider_mage.hooks.mage import MageHook
 from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 from airflow_provider_mage.provider_info import get_provider_info
@@ -133,5 +133,4 @@ def test_no_field_of_the_form_is_required():
 def test_every_extra_field_is_read():
     fields = {name for c in get_provider_info()["connection-types"] for name in c["conn-fields"]}
 
-    source = MageBaseHook.extra.func.__code__.co_consts
-    assert fields <= {text for const in source for text in (const if isinstance(const, tuple) else (const,))}
+    assert fields <= set(NAMES)

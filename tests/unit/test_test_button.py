@@ -50,7 +50,7 @@ def test_scheduler_that_stands_still_is_mentioned(mage, connect):
         ({"host": "ftp://mage"}, "^Connection '.*': the host must be a name or an http"),
         ({"host": "http://127.0.0.1:1"}, "^URL: GET|^URL: POST .* no connection could be made; check"),
         ({"extra": {"timeout": "soon"}}, "^Connection '.*': `timeout` in extra must be"),
-        ({"extra": {"api_key": "two words"}}, "^`api_key` must be one word"),
+        ({"extra": {"api_key": "two words"}}, "^Connection '.*': `api_key` must be one word"),
         ({"extra": {"api_key": "wrong"}}, "^API key: .*Mage refused the API key; set `api_key`"),
         ({"password": "wrong"}, "^Credentials: .*refused the log-in of 'admin@admin.com'"),
         ({"login": "nobody"}, "^Credentials: .*refused the log-in of 'nobody'"),

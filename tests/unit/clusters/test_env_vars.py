@@ -13,7 +13,7 @@ from airflow.providers.common.compat.sdk import DAG, TaskDeferred
 from airflow.serialization.helpers import serialize_template_field
 
 from airflow_provider_mage._clusters import change, env_vars
-from airflow_provider_mage.api.cluster_config import merge_env_vars
+from airflow_provider_mage.api.cluster_config import merge_env_vars, with_env_vars
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.operators.cluster import MageStopClusterOperator, MageUpdateClusterEnvVarsOperator
 from fakes.faults import Fault
@@ -92,6 +92,28 @@ def test_merge_of_random_updates_loses_nothing():
         assert merge_env_vars(merged, updates, remove=remove) == merged
 
     check()
+
+
+def test_entries_of_another_form_stay_as_they_are():
+    odd = [None, 5, "name", [], {}, {"name": None}, {"name": 5}, {"name": ["a"]}]
+
+    merged = merge_env_vars(
+        [*odd, {"name": "A", "value": "1"}], {"A": "2", "None": "3", "5": "4"}, remove=["name"]
+    )
+
+    assert merged == [
+        *odd,
+        {"name": "A", "value": "2"},
+        {"name": "None", "value": "3"},
+        {"name": "5", "value": "4"},
+    ]
+    assert merge_env_vars(odd, {}, replace=True) == []
+
+
+@pytest.mark.parametrize("given", ["text", 5, {"A": "1"}, True])
+def test_environment_that_is_no_list_is_left_alone(given):
+    with pytest.raises(MageError, match="is no list, so nothing is changed"):
+        with_env_vars({"extraEnvs": given}, {"A": "2"})
 
 
 def test_config_without_variables_gets_some(cloud, task):

@@ -7,9 +7,11 @@ import random
 import threading
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from airflow_provider_mage._clusters.handle import ClusterHandle
-from airflow_provider_mage._clusters.lease import HOLDING, Holder, Leases
+from airflow_provider_mage._clusters.lease import HOLDING, STOPPING, Damaged, Holder, Leases, read_leases
 from airflow_provider_mage.api.cloud import MageCloudClient
 from airflow_provider_mage.api.session import MageSession
 
@@ -23,7 +25,7 @@ class Store:
         self.text = "{}"
 
     def read(self):
-        return json.loads(self.text)
+        return read_leases(self.text)
 
     def write(self, leases):
         self.text = json.dumps(leases)
@@ -258,3 +260,95 @@ def test_cluster_is_up_whenever_somebody_holds_it(lessor, seed):
     assert wrongs == []
     assert store.text == "{}"
     assert not is_up.is_set()
+
+
+# Edited by hand
+
+ODD_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.sampled_from([HOLDING, STOPPING]),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text() | st.just("state"), inner, max_size=3)
+    ),
+    max_leaves=5,
+)
+ODD_KEYS = st.text() | ODD_JSON.map(json.dumps) | st.sampled_from([A.key, B.key])
+ODD_TEXTS = (
+    st.text()
+    | ODD_JSON.map(json.dumps)
+    | st.dictionaries(ODD_KEYS, ODD_JSON, max_size=3).map(json.dumps)
+    | st.sampled_from(
+        [
+            "garbage",
+            "[]",
+            "5",
+            "null",
+            "[" * 5000,
+            "{}",
+            "NaN",
+            '"text"',
+            json.dumps({A.key: {}, B.key: {"state": []}}),
+        ]
+    )
+)
+
+
+@given(text=ODD_TEXTS)
+def test_whatever_is_stored_a_cluster_can_be_started_and_stopped(text):
+    clock = OwnClock()
+    handle = ClusterHandle(MageCloudClient(MageSession("http://a.test", clock=clock)), "team-1", "c1")
+    store = Store()
+    store.text = text
+    leases = Leases(handle, store, is_active=lambda *_: False)
+
+    leases.acquire(A)
+    assert leases.announce_stop(A) is True
+    leases.release(A)
+
+    assert not isinstance(store.read(), Damaged)
+    assert A.key not in store.read()
+
+
+class OwnClock:
+    """Time that passes only when somebody sleeps."""
+
+    now = 0.0
+
+    def time(self):
+        return self.now
+
+    monotonic = time
+
+    def sleep(self, seconds):
+        self.now += seconds
+
+
+@pytest.mark.parametrize("text", ["garbage", "[]", "5", "null", '{"a": 1}', json.dumps({A.key: {}})])
+def test_whoever_may_have_lost_its_lease_to_an_edit_stops_the_cluster(leases, store, text):
+    leases.acquire(A)
+    store.text = text
+
+    assert leases.announce_stop(A) is True
+
+
+def test_whoever_has_lost_its_lease_to_an_edit_stops_nothing_that_others_hold(leases, store):
+    leases.acquire(A)
+    leases.acquire(B)
+    store.text = json.dumps({A.key: "gone", B.key: {"state": HOLDING}})
+
+    assert leases.announce_stop(A) is False
+    assert leases.announce_stop(B) is True
+
+
+@pytest.mark.parametrize(
+    "lease", [None, 5, "holding", [], {}, {"state": None}, {"state": "held"}, {"state": {}}, {"since": 1e400}]
+)
+def test_what_is_no_lease_is_not_read_as_one(lease):
+    text = json.dumps({A.key: lease, B.key: {"state": HOLDING}})
+
+    assert read_leases(text) == {B.key: {"state": HOLDING}}
+    assert isinstance(read_leases(text), Damaged)

@@ -118,7 +118,7 @@ def test_stop_that_0_1_0_deferred_gives_the_lease_back(cloud, scope, variables):
 
 def test_leases_are_kept_in_a_variable_that_says_whose_it_is(handle, variables):
     store = VariableStore(handle)
-    lease = {"holder": {"state": HOLDING}}
+    lease = {Holder("some_dag", "run 1", "start").key: {"state": HOLDING}}
 
     store.write(lease)
 
@@ -127,3 +127,22 @@ def test_leases_are_kept_in_a_variable_that_says_whose_it_is(handle, variables):
     assert store.read() == lease
     store.write({})
     assert variables == {}
+
+
+@BOTH
+@pytest.mark.parametrize("text", ["garbage", "[]", '{"[]": {}}'])
+def test_variable_that_somebody_has_edited_keeps_no_cluster_up(
+    cloud, scope, variables, deferrable, text, caplog
+):
+    cluster = cloud.cluster("c1", delay=0.1)
+    start, stop = scope("run 1", deferrable=deferrable)
+    start.run()
+    [key] = variables
+    variables[key] = text
+
+    assert stop.run() == "Stopped"
+    assert cluster.history[-1] == "Stopped"
+    assert variables == {}
+    warnings = [message for message in caplog.messages if "is no lease of a cluster" in message]
+    assert len(warnings) == 1
+    assert f"Variable {key!r}" in warnings[0]

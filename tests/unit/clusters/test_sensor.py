@@ -4,7 +4,12 @@ import threading
 from functools import partial
 
 import pytest
-from airflow.providers.common.compat.sdk import AirflowSensorTimeout, AirflowSkipException
+from airflow.providers.common.compat.sdk import (
+    AirflowException,
+    AirflowSensorTimeout,
+    AirflowSkipException,
+    BaseSensorOperator,
+)
 
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.sensors.cluster import MageClusterSensor
@@ -68,6 +73,37 @@ def test_never_fail_skips_on_any_failure(cloud, sensor, deferrable):
 
     with pytest.raises(AirflowSkipException):
         sensor(deferrable=deferrable, never_fail=True).run()
+
+
+MODES = pytest.mark.parametrize(
+    "mode", [{}, {"mode": "reschedule"}, {"deferrable": True}], ids=["poke", "reschedule", "deferrable"]
+)
+
+
+@MODES
+@pytest.mark.parametrize("arguments", [{}, {"soft_fail": True}], ids=str)
+def test_sensor_without_a_connection_is_red(sensor, monkeypatch, mode, arguments):
+    # Airflow 2 asks its database since when the task is being rescheduled.
+    since = f"{BaseSensorOperator.__module__}._orig_start_date"
+    monkeypatch.setattr(since, lambda **_: None, raising=False)
+    with pytest.raises(AirflowException) as caught:
+        sensor(mage_cloud_conn_id="no_such", **mode, **arguments).run()
+
+    assert not isinstance(caught.value, AirflowSkipException)
+
+
+@pytest.mark.parametrize("arguments", [{}, {"soft_fail": True}], ids=str)
+def test_sensor_whose_connection_is_deleted_while_it_is_deferred_is_red(
+    cloud, sensor, connect_cloud, edited, monkeypatch, arguments
+):
+    conn_id = connect_cloud()
+    delete = edited(lambda _: monkeypatch.delenv(f"AIRFLOW_CONN_{conn_id.upper()}"))
+    cloud.inject(delete, match=("GET", "clusters"))
+
+    with pytest.raises(AirflowException) as caught:
+        sensor(mage_cloud_conn_id=conn_id, deferrable=True, **arguments).run()
+
+    assert not isinstance(caught.value, (AirflowSkipException, AirflowSensorTimeout))
 
 
 @BOTH
