@@ -2,9 +2,9 @@
 How often a Mage that has nothing else to do loses a job, and how long a task then waits for it.
 
 Short runs one after the other, with the operator as it is by default, every second one deferred. Exits with 1
-unless every task is green, no task waited for a lost job for longer than :data:`LONGEST`, no block was executed
-twice in a run whose job was found, and nothing is left in Mage that was made to find one. In other runs, Mage
-itself executes a block twice now and then; that is counted.
+unless every task is green, no task waited for a lost job for longer than :data:`LONGEST`, no block was
+executed twice in a run whose job was found, and nothing is left in Mage that was made to find one. In other
+runs, Mage itself executes a block twice now and then; that is counted.
 """
 
 from __future__ import annotations
