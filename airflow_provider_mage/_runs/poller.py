@@ -30,6 +30,7 @@ from airflow_provider_mage._runs.stall import HandleStall, StallMemory
 from airflow_provider_mage._runs.watch import act
 from airflow_provider_mage._waiting.watch import Reachable, Unreachable
 from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
+from airflow_provider_mage.api.foreign_text import excerpt
 from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
@@ -224,9 +225,13 @@ class RunPoller:
             self._tell(self._watchers.get(run_id, []), self._miss(error))
             return not error.may_pass
         except Exception as error:
-            log.exception("Cannot make sense of what Mage says of run %s.", run_id)
-            nonsense = MageError(f"Cannot read run {run_id} ({error!r}); see the triggerer's log.")
-            self._tell(self._watchers.get(run_id, []), nonsense)
+            # The Airflow connection was deleted, say.
+            log.exception("Cannot look at run %s.", run_id)
+            failure = MageError(
+                f"Cannot look at run {run_id}, which may still be going on. {type(error).__name__}: "
+                f"{excerpt(str(error))}"
+            )
+            self._tell(self._watchers.get(run_id, []), failure)
             return True
         self._note_answer()
         self._tell(self._watchers.get(run_id, []), run)

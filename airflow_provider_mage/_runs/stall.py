@@ -18,6 +18,7 @@ from airflow_provider_mage._runs.progress import FALLS, childless_blocks, queued
 from airflow_provider_mage._runs.report import describe
 from airflow_provider_mage.api.errors import MageError, MageNotFoundError, StalledError
 from airflow_provider_mage.api.models import PipelineRunStatus
+from airflow_provider_mage.api.records import inside, whole_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -182,7 +183,7 @@ def _ask_for_cause(client: MageClient, run: PipelineRun, memory: StallMemory) ->
             is_final=True,
         )
     if run.status is PipelineRunStatus.INITIAL:
-        cause = _why_not_started(client, run, pipeline.get("concurrency_config") or {})
+        cause = _why_not_started(client, run, inside(pipeline, "concurrency_config"))
         if cause:
             return Cause(cause)
     elif may_be_lost(run) and is_queued(run, pipeline) and not _is_busy(client, memory):
@@ -206,8 +207,8 @@ def _why_not_started(client: MageClient, run: PipelineRun, config: Mapping[str, 
     name = f"pipeline schedule {schedule.id} ({schedule.name!r})"
     if not schedule.is_active:
         return f"Its {name} is {schedule.status}: enable it."
-    limit_of_schedule = schedule.run_limit or config.get("pipeline_run_limit")
-    limit_of_pipeline = config.get("pipeline_run_limit_all_triggers")
+    limit_of_schedule = schedule.run_limit or whole_number(config.get("pipeline_run_limit"))
+    limit_of_pipeline = whole_number(config.get("pipeline_run_limit_all_triggers"))
     if not (limit_of_schedule or limit_of_pipeline):
         return None
     running = client.list_pipeline_runs(pipeline_uuid=run.pipeline_uuid, statuses=[PipelineRunStatus.RUNNING])
@@ -216,6 +217,6 @@ def _why_not_started(client: MageClient, run: PipelineRun, config: Mapping[str, 
         (name, limit_of_schedule, own),
         (f"pipeline {run.pipeline_uuid}", limit_of_pipeline, running),
     ):
-        if limit and len(runs) >= int(limit):
-            return f"A limit holds it back: {int(limit)} at once for {owner}, and {len(runs)} are running."
+        if limit and len(runs) >= limit:
+            return f"A limit holds it back: {limit} at once for {owner}, and {len(runs)} are running."
     return None

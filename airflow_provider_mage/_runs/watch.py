@@ -13,7 +13,7 @@ from airflow_provider_mage._runs.progress import Falls, is_running, may_be_worki
 from airflow_provider_mage._runs.report import describe
 from airflow_provider_mage._runs.stall import HandleStall, StallMemory, handle_stall, warn_of_stream
 from airflow_provider_mage._waiting.watch import Over, Watch
-from airflow_provider_mage.api.errors import MageNotFoundError
+from airflow_provider_mage.api.errors import MageError, MageNotFoundError
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 
 if TYPE_CHECKING:
@@ -147,10 +147,15 @@ class RunWatch(Watch["PipelineRun"]):
 
 
 def act(client: MageClient, step: Any, memory: StallMemory) -> None:
-    """Do what a :class:`RunWatch` says is to be done."""
-    if isinstance(step, CheckForDuplicates):
-        cancel_duplicates(client, step.pipeline_run_id, step.claim)
-    elif isinstance(step, HandleStall):
-        handle_stall(client, step, memory)
-    elif isinstance(step, LookForStream):
-        warn_of_stream(client, step.run)
+    """Do what a :class:`RunWatch` says is to be done; only a MageError ends the wait."""
+    try:
+        if isinstance(step, CheckForDuplicates):
+            cancel_duplicates(client, step.pipeline_run_id, step.claim)
+        elif isinstance(step, HandleStall):
+            handle_stall(client, step, memory)
+        elif isinstance(step, LookForStream):
+            warn_of_stream(client, step.run)
+    except MageError:
+        raise
+    except Exception:
+        log.exception("%s has failed; the wait goes on.", type(step).__name__)

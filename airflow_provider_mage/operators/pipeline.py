@@ -252,11 +252,9 @@ class MageTriggerPipelineOperator(MageOperator):
         # All that is templated is read here, before anything is sent.
         pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
         schedule_id = read_id(self.pipeline_schedule_id, "pipeline_schedule_id")
-        schedule_name = (
-            ""
-            if schedule_id is not None
-            else read_name(self.pipeline_schedule_name, "pipeline_schedule_name")
-        )
+        name = DEFAULT_NAME
+        if schedule_id is None:
+            name = read_name(self.pipeline_schedule_name, "pipeline_schedule_name")
         execution_date = read_datetime(self.execution_date, "execution_date")
         identity = self._identity(context)
         variables = run_variables(
@@ -265,7 +263,7 @@ class MageTriggerPipelineOperator(MageOperator):
             interval_start=context.get("data_interval_start"),
             interval_end=context.get("data_interval_end"),
         )
-        schedule = schedule_for(client, pipeline_uuid, pipeline_schedule_id=schedule_id, name=schedule_name)
+        schedule = schedule_for(client, pipeline_uuid, pipeline_schedule_id=schedule_id, name=name)
         return RunRequest(schedule.id, identity, variables, execution_date, pipeline_uuid)
 
     def _defer(self, run: PipelineRun, rules: RunRules) -> None:

@@ -35,6 +35,7 @@ class MageTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Wait, and tell how the waiting ended."""
         from airflow_provider_mage.api.errors import MageError
+        from airflow_provider_mage.api.foreign_text import excerpt
         from airflow_provider_mage.triggers.event import make_event
         from airflow_provider_mage.triggers.threads import threads_of
 
@@ -47,6 +48,12 @@ class MageTrigger(BaseTrigger):
             raise
         except (MageError, TimeoutError) as error:
             payload = make_event(error, **self._subject)
+        except Exception as error:
+            # A connection that was deleted, say. Of a trigger that raises, the task would hear nothing.
+            self.log.exception("The wait has failed.")
+            text = "The wait has failed; what was waited for may still be going on."
+            failure = MageError(f"{text} {type(error).__name__}: {excerpt(str(error))}")
+            payload = make_event(failure, **self._subject)
         # Not inside the `try`: some runners end a trigger at its `yield` with CancelledError, success or not.
         yield TriggerEvent(payload)
 

@@ -687,6 +687,17 @@ def test_the_sensor_that_never_fails_is_skipped_when_it_runs_out_of_time(mage, s
         sense(run.id, timeout=0.3, never_fail=True).run()
 
 
+def test_a_wait_that_breaks_down_is_red_and_says_what_may_go_on(mage, connect, edited, monkeypatch):
+    """The worker has obtained the run, and the triggerer finds no connection any more."""
+    conn_id = connect()
+    delete = edited(lambda _: monkeypatch.delenv(f"AIRFLOW_CONN_{conn_id.upper()}"))
+    mage.inject(delete, match=LOOKS_FOR_DUPLICATES)
+    arguments = {"task_id": "run", "mage_conn_id": conn_id, "pipeline_uuid": "daily_orders"}
+
+    with pytest.raises(MageError, match="which may still be going on"):
+        TaskInstance(lambda: MageTriggerPipelineOperator(deferrable=True, **arguments)).run()
+
+
 SENSOR_ARGUMENTS = [{}, {"soft_fail": True}]
 
 
