@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     import requests
     from airflow.providers.common.compat.sdk import Connection
+
 LAST_PORT = 65535
 
 
@@ -131,9 +132,8 @@ def base_url(connection: Connection, *, default_host: str | None, suffix: str) -
         raise ValueError(f"{name}: put the user into login and password, not into the host.")
     if "://" not in host:
         if host.count(":") > 1 and not host.startswith("["):
-            host = (
-                f"[{host}]"  # an IPv6 address, whose brackets are lost where a connection is given as a URI
-            )
+            # An IPv6 address, whose brackets are lost where a connection is given as a URI.
+            host = f"[{host}]"
         host = f"{(connection.schema or '').strip() or 'http'}://{host}"
     if not host.isprintable():  # urlsplit leaves some of these out in silence
         raise ValueError(f"{name}: the host holds a line end or a control character; remove it.")
