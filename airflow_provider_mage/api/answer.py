@@ -25,7 +25,6 @@ from airflow_provider_mage.api.errors import (
     MageTransportError,
 )
 from airflow_provider_mage.api.foreign_text import excerpt, last_line
-from airflow_provider_mage.api.proxies import proxy_of
 
 if TYPE_CHECKING:
     from requests import Response
@@ -152,6 +151,8 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> Answer:
             "base path, and whether a proxy wants a log-in of its own."
         )
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
+        from airflow_provider_mage.api.proxies import proxy_of  # which needs requests
+
         # No server answers this. Of http, the proxy sees the request itself.
         proxy = proxy_of(response.url) or "a proxy on the way"
         raise MageTransportError(
