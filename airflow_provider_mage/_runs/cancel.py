@@ -36,8 +36,10 @@ def cancel_run(
         run = client.cancel_pipeline_run(pipeline_run_id)
         give_up = clock.monotonic() + CONFIRM_FOR
         while not run.status.is_terminal and clock.monotonic() < give_up:
+            # Said again, as Mage's scheduler writes `running` over it if it picks the run up in that very
+            # moment (observed on PostgreSQL).
             clock.sleep(1.0)
-            run = client.get_pipeline_run(pipeline_run_id, short=True)
+            run = client.cancel_pipeline_run(pipeline_run_id)
     except Exception as error:  # noqa: BLE001  whatever it is
         log.warning("Cannot cancel run %s; it may still be running. %s", pipeline_run_id, error)
         return None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from contract.conftest import fake
 
+from airflow_provider_mage._runs.cancel import cancel_run
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
 from airflow_provider_mage._runs.identity import RunIdentity
 from airflow_provider_mage._runs.schedule import schedule_for
@@ -80,7 +81,7 @@ def test_runs_are_created_and_listed_only_if_the_pipeline_is_named(place, client
     listed = client.list_pipeline_runs(pipeline_uuid=PIPELINE, pipeline_schedule_id=own)
 
     assert [one.id for one in listed] == [run.id]
-    assert client.cancel_pipeline_run(run.id).status is PipelineRunStatus.CANCELLED
+    assert cancel_run(client, run.id) is PipelineRunStatus.CANCELLED
 
 
 def test_task_starts_its_run_finds_it_again_and_cancels_it(place, client):
@@ -98,8 +99,7 @@ def test_task_starts_its_run_finds_it_again_and_cancels_it(place, client):
     cancel_duplicates(client, first.run.id, again.claim)
     assert [run.id for run in runs_left_behind(client, request(2), patience=0)] == [first.run.id]
     assert client.get_pipeline_run(first.run.id).pipeline_uuid == PIPELINE
-    client.cancel_pipeline_run(first.run.id)
-    assert client.get_pipeline_run(first.run.id, short=True).status is PipelineRunStatus.CANCELLED
+    assert cancel_run(client, first.run.id) is PipelineRunStatus.CANCELLED
 
 
 def test_whoever_has_a_role_in_the_project_may_name_the_pipeline_too(mage, connect):
