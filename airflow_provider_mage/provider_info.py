@@ -100,7 +100,9 @@ def get_provider_info() -> dict[str, Any]:
             _modules(_MAGE_CLOUD, "hooks.mage_cloud"),
         ],
         "operators": [
-            _modules(_MAGE, "operators.pipeline", "operators.schedule", "operators.block"),
+            _modules(
+                _MAGE, "operators.pipeline", "operators.cancel", "operators.schedule", "operators.block"
+            ),
             _modules(_MAGE, "operators.workspace", "operators.deployment"),
             _modules(_MAGE_CLOUD, "operators.cluster", "operators.cluster_scope"),
         ],

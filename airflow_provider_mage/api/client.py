@@ -8,9 +8,9 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from airflow_provider_mage.api.authoring import MageAuthoring
 from airflow_provider_mage.api.base_client import PAGE_SIZE
 from airflow_provider_mage.api.errors import MageAnswerError, MageAPIError
+from airflow_provider_mage.api.logs import MageLogs
 from airflow_provider_mage.api.models import (
     BlockRun,
     PipelineRun,
@@ -34,7 +34,7 @@ ORPHAN = "'NoneType' object has no attribute 'id'"
 FARTHEST_EAST = timedelta(hours=14, seconds=1)
 
 
-class MageClient(MageAuthoring):
+class MageClient(MageLogs):
     """
     The pipelines, pipeline schedules, pipeline runs and block runs of one Mage server.
 

@@ -9,7 +9,6 @@ Fields that are not here, and statuses that are new, are welcome in an answer.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
@@ -17,7 +16,6 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator
 
-from airflow_provider_mage.api.foreign_text import excerpt, shorten
 from airflow_provider_mage.api.records import (
     Id,
     Moment,
@@ -29,6 +27,7 @@ from airflow_provider_mage.api.records import (
     or_else,
     whole_number,
 )
+from airflow_provider_mage.api.tracebacks import CodeLine, find_code_line, find_reason
 
 
 class PipelineRunStatus(str, Enum):
@@ -76,16 +75,17 @@ class BlockRun(Record):
     """
     One block of one pipeline run.
 
-    ``error`` is the block's own exception, such as ``ValueError: no rows``; the traceback that Mage sends
-    along with it runs through Mage's own code and is dropped. Mage writes it once for each block run: of a
-    block that fails again after a repair, it is still the first one (observed). ``has_error`` says whether
-    there is one, whatever the status.
+    ``error`` is the block's own exception, such as ``ValueError: no rows``, and ``code_line`` where in its
+    author's code that was raised; the rest of the traceback runs through Mage's own code and is dropped. Mage
+    writes both once for each block run: of a block that fails again after a repair, they are still those of
+    its first failure (observed). ``has_error`` says whether there are any, whatever the status.
     """
 
     id: Id
     block_uuid: Name
     status: BlockRunStatus
     error: str | None = None
+    code_line: CodeLine | None = None
     started_at: Moment = None
     completed_at: Moment = None
     updated_at: Moment = None
@@ -100,13 +100,18 @@ class BlockRun(Record):
             return data
         metrics = inside(data, "metrics")
         flags = inside(metrics, "metadata").get("flags")
-        has_failed = data.get("status") == BlockRunStatus.FAILED.value
+        error = metrics.get("error")
+        text, traceback = (
+            (error.get("error"), error.get("message")) if isinstance(error, Mapping) else (error, None)
+        )
+        # A block that was repaired keeps the error of its earlier failure (observed).
+        has_failed = bool(error) and data.get("status") == BlockRunStatus.FAILED.value
         return {
             **data,
-            # A block that was repaired keeps the error of its earlier failure (observed).
-            "error": _block_error(metrics.get("error")) if has_failed else None,
+            "error": find_reason(text, traceback) if has_failed else None,
+            "code_line": find_code_line(traceback) if has_failed else None,
             "has_metrics": bool(metrics),
-            "has_error": bool(metrics.get("error")),
+            "has_error": bool(error),
             "spawns_children": isinstance(flags, list) and "original" in flags and "dynamic_child" in flags,
         }
 
@@ -293,28 +298,3 @@ class ScheduleToken(Record):
     """The secret of a pipeline schedule."""
 
     token: Word = field(repr=False)
-
-
-def _block_error(error: Any) -> str | None:
-    """
-    Find the block's own exception in ``metrics.error``.
-
-    ``error`` there is ``str(exception)``, whole but without its type; ``message`` is the traceback, whose end
-    repeats it with the type in front.
-    """
-    if not error:
-        return None
-    fields = error if isinstance(error, Mapping) else {"error": error}
-    text, traceback = (_as_text(fields.get(name)) for name in ("error", "message"))
-    if not text:
-        return shorten(traceback.rpartition("\n")[2]) or None
-    # The last one: a note, or another exception's text, may come after or before. No pattern is tried on a
-    # text that may be megabytes long, as that takes seconds.
-    at = traceback.rfind(f": {text}")
-    line = traceback[max(0, at - 200) : max(0, at)].rpartition("\n")[2]
-    kind = f"{line}: " if re.fullmatch(r"[\w.<>]+", line) else ""
-    return kind + shorten(text)
-
-
-def _as_text(value: Any) -> str:
-    return value.strip() if isinstance(value, str) else "" if value is None else excerpt(value)

@@ -1,4 +1,4 @@
-"""Operators that start and cancel pipeline runs."""
+"""The operator that runs a pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from airflow_provider_mage._arguments import (
     read_name,
     read_seconds,
     read_switch,
-    require_id,
 )
 from airflow_provider_mage._compat import is_deferral_timeout
 from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
@@ -29,10 +28,11 @@ from airflow_provider_mage._runs.variables import run_variables
 from airflow_provider_mage._runs.watch import RunWatch, act
 from airflow_provider_mage._waiting.connected import Connected
 from airflow_provider_mage._waiting.drive import wait
-from airflow_provider_mage.api.errors import MageError, StalledError
+from airflow_provider_mage.api.errors import StalledError
 from airflow_provider_mage.api.retries import KILLED, ONCE, RetryPolicy
 from airflow_provider_mage.links import PIPELINE_RUN_ID, PIPELINE_RUN_URL, MagePipelineRunLink
 from airflow_provider_mage.operators.base import MageOperator
+from airflow_provider_mage.operators.cancel import MageCancelPipelineRunOperator
 from airflow_provider_mage.triggers.event import read_event
 
 if TYPE_CHECKING:
@@ -43,6 +43,9 @@ if TYPE_CHECKING:
 
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
+
+# The second one by its public name.
+__all__ = ["MageCancelPipelineRunOperator", "MageTriggerPipelineOperator"]
 
 
 class MageTriggerPipelineOperator(MageOperator):
@@ -321,30 +324,3 @@ class MageTriggerPipelineOperator(MageOperator):
         if failure:
             raise failure
         self.log.info("%s completed.", run.name)
-
-
-class MageCancelPipelineRunOperator(MageOperator):
-    """
-    Cancels a Mage pipeline run, and succeeds if the run is over afterwards, however it ended.
-
-    :param pipeline_run_id: The run. (templated)
-    :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
-    """
-
-    template_fields: Sequence[str] = ("pipeline_run_id", *MageOperator.template_fields)
-
-    def __init__(self, pipeline_run_id: int | str, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.pipeline_run_id = pipeline_run_id
-
-    def execute(self, context: Context) -> int:  # noqa: ARG002
-        """Cancel the run and see that it is over."""
-        pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
-        client = self.client
-        # A run that does not exist is an error, not a success.
-        client.get_pipeline_run(pipeline_run_id, short=True)
-        if not cancel_run(client, pipeline_run_id):
-            raise MageError(
-                f"Cannot cancel run {pipeline_run_id}; it may still be running: see the warning above."
-            )
-        return pipeline_run_id

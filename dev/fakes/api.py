@@ -8,6 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from fakes import logs
 from fakes.databases import STATUSES
 from fakes.messages import HTML, Answer, ApiError, Request, UncaughtError, database_error
 from fakes.project import REPO_PATH, PipelineRun, PipelineSchedule
@@ -120,6 +121,7 @@ class Api:
             ("list", "pipelines", None): self._list_pipelines,
             ("detail", "pipelines", None): self._show_pipeline,
             ("update", "pipelines", None): self._update_pipeline,
+            ("list", "pipelines", "logs"): self._list_logs,
             ("list", "pipelines", "pipeline_schedules"): self._list_pipeline_schedules,
             ("create", "pipelines", "pipeline_schedules"): self._create_pipeline_schedule,
             ("list", "pipeline_schedules", None): self._list_pipeline_schedules,
@@ -522,6 +524,30 @@ class Api:
 
     def _run(self, call: Call) -> PipelineRun:
         return self.project.pipeline_runs[_id(call)]
+
+    # Logs
+
+    def _list_logs(self, call: Call) -> dict[str, Any]:
+        """Show whole log files. A parameter without its brackets filters nothing."""
+        runs = [run for run in self.project.pipeline_runs.values() if run.pipeline_uuid == call.pk]
+        run_ids, block_ids = (
+            [int(number) for number in (call.request.first(f"{name}[]") or "").split(",") if number]
+            for name in ("pipeline_run_id", "block_run_id")
+        )
+        if run_ids:
+            runs = [run for run in runs if run.id in run_ids]
+        # An orphan's are not shown.
+        runs = [run for run in runs if run.pipeline_schedule_id is not None]
+        limit = call.number("_limit", 0) or None
+        of_blocks = logs.block_run_files(runs, block_ids)
+        files = {
+            "block_run_logs": of_blocks[:limit],
+            "pipeline_run_logs": [] if block_ids else logs.run_files(list(reversed(runs))[:limit]),
+            "total_block_run_log_count": len(of_blocks),
+            # What Mage counts here it forgets.
+            "total_pipeline_run_log_count": 0 if block_ids else len(runs),
+        }
+        return {"logs": [files], "metadata": {}}
 
     # Block runs
 

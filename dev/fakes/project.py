@@ -10,8 +10,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from fakes import logs
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fakes.databases import SQLite
 
@@ -34,6 +36,9 @@ class Pipeline:
     :param stalls_at: The block that stays ``queued`` for ever.
     :param loses_job_of: The block whose job is lost, as on an idle server that of one in some dozens: it
         stays ``queued`` until any other job is queued.
+    :param fails_silently: Whether a block that fails has its error in its log alone, as have the children of
+        dynamic blocks, and the blocks of runs in one process.
+    :param prints: What the blocks print, each before it ends.
     :param dies_at: The block that ends its own process each time, and is queued again.
     :param type: ``python``, or ``streaming``: then its runs have no block runs, and do not end.
     :param concurrency_config: How many runs go on at once.
@@ -46,6 +51,8 @@ class Pipeline:
     fails_at: str | None = None
     error: BaseException = field(default_factory=lambda: ValueError("the block failed"))
     fails_times: int | None = None
+    fails_silently: bool = False
+    prints: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stalls_at: str | None = None
     loses_job_of: str | None = None
     dies_at: str | None = None
@@ -92,6 +99,7 @@ class BlockRun:
     metrics: dict[str, Any] | None = None
     executions: int = 0
     is_lost: bool = False
+    log: str = ""
 
 
 @dataclass
@@ -112,6 +120,7 @@ class PipelineRun:
     completed_at: datetime | None = None
     block_runs: list[BlockRun] = field(default_factory=list)
     polls: int = 0
+    log: str = ""
 
     @property
     def is_active(self) -> bool:
@@ -391,8 +400,26 @@ class Project:
         # It is not told when it was begun again, unless it has failed before.
         started_at = self._now() if block.started_at is None or block.metrics else block.started_at
         self._change(block, status="running", started_at=started_at)
+        self._log(block, "INFO", f"Start executing block with {logs.EXECUTOR}.")
+
+    def print(self, block: BlockRun, *lines: str) -> None:
+        """Let a block print something."""
+        for line in lines:
+            self._log(block, "INFO", line)
+
+    def _log(self, block: BlockRun, level: str, message: str) -> None:
+        block.log += logs.record(self.clock(), level, message, **self._tags(block))
+
+    def _tags(self, block: BlockRun) -> dict[str, Any]:
+        return logs.tags_of(block, self.pipeline_runs[block.pipeline_run_id].pipeline_uuid)
+
+    def _print_all(self, block: BlockRun) -> None:
+        pipeline = self.pipelines.get(self.pipeline_runs[block.pipeline_run_id].pipeline_uuid)
+        self.print(block, *(pipeline.prints.get(block.block_uuid, ()) if pipeline else ()))
 
     def _complete(self, block: BlockRun) -> None:
+        self._print_all(block)
+        self._log(block, "INFO", f"Finish executing block with {logs.EXECUTOR}.")
         # A metrics that an earlier execution left stays.
         self._change(
             block,
@@ -402,8 +429,15 @@ class Project:
         )
 
     def _fail(self, block: BlockRun, error: BaseException) -> None:
+        self._print_all(block)
+        run = self.pipeline_runs[block.pipeline_run_id]
+        told, tags = block_error(error, block.block_uuid), self._tags(block)
+        block.log += logs.failure(self.clock(), f"Failed to execute block {block.block_uuid}", told, **tags)
+        what = f"BlockRun {block.id} (block_uuid: {block.block_uuid}) failed."
+        run.log += logs.failure(self.clock(), what, told, **tags)
+        is_silent = self.pipelines[run.pipeline_uuid].fails_silently
         # Mage changes the dictionary that it has read, of which its database takes no note.
-        metrics = block.metrics or {"error": block_error(error, block.block_uuid)}
+        metrics = block.metrics or ({} if is_silent else {"error": told})
         self._change(block, status="failed", metrics=metrics)
 
     def _cancel_unfinished_blocks(self, run: PipelineRun) -> None:

@@ -25,7 +25,7 @@ def short_schedule_row(schedule: PipelineSchedule) -> dict[str, Any]:
 def run_row(run: PipelineRun) -> dict[str, Any]:
     """Show a run as after a change: without its blocks."""
     row = _columns(run)
-    del row["block_runs"], row["polls"]
+    del row["block_runs"], row["polls"], row["log"]
     return {**row, "executor_type": "local_python", "metrics": None, "passed_sla": False}
 
 
@@ -37,7 +37,7 @@ def short_run_row(run: PipelineRun) -> dict[str, Any]:
 def block_row(block: BlockRun) -> dict[str, Any]:
     """Show a block run as part of its run."""
     row = _columns(block)
-    del row["executions"], row["is_lost"]
+    del row["executions"], row["is_lost"], row["log"]
     return row
 
 
@@ -47,7 +47,7 @@ def listed_block_row(block: BlockRun, schedule: PipelineSchedule | None) -> dict
         name: value.isoformat() if isinstance(value, datetime) else value
         for name, value in asdict(block).items()
     }
-    del row["metrics"], row["executions"], row["is_lost"]
+    del row["metrics"], row["executions"], row["is_lost"], row["log"]
     return {
         **row,
         "pipeline_schedule_id": schedule.id if schedule else None,

@@ -78,7 +78,7 @@ def test_type_is_that_of_the_error_and_not_of_its_cause():
         ({"error": None, "message": None}, None),
         ({"error": "alone"}, "alone"),
         ({"error": "alone", "message": "something else"}, "alone"),
-        ({"error": "  padded \n", "message": "ValueError:   padded \n"}, "padded"),
+        ({"error": "  padded \n", "message": "ValueError:   padded \n"}, "ValueError: padded"),
         ("plain text ", "plain text"),
         (["a", "list"], "['a', 'list']"),
     ],
