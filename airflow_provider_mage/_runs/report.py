@@ -4,16 +4,25 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from airflow_provider_mage._runs.log_lines import LAST_LINES, tell_last_lines
+from airflow_provider_mage._runs.reasons import MOST_BLOCKS, find_reason_of_run, find_reasons
 from airflow_provider_mage.api.errors import MageError, MagePipelineRunFailed
+from airflow_provider_mage.api.foreign_text import first_lines
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 
 if TYPE_CHECKING:
     from collections.abc import Collection
     from datetime import datetime
 
+    from airflow_provider_mage._runs.reasons import Reason
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import BlockRun, PipelineRun
+    from airflow_provider_mage.api.tracebacks import CodeLine
 
+# Lines of all reasons together: whoever reads only the end of a log is to see the block, too.
+MOST_LINES = 12
+# Of more blocks than have their reasons told, so many names.
+MOST_NAMES = 20
 
 KILLED_REASON = "This task was killed, so its run was cancelled."
 
@@ -25,25 +34,38 @@ def failure_of(
     *,
     old_errors: Collection[int] | None = (),
     reason: str = "",
+    last_lines: int = LAST_LINES,
 ) -> MagePipelineRunFailed | None:
     """
     Return the error that a finished run stands for; None if Mage said ``completed``.
 
+    What the blocks that have failed wrote last goes into the log of the task.
+
     :param run: The run, in full detail.
     :param url: Its page in Mage.
-    :param client: Asked for the pipeline schedule, where that may be why the run has ended.
-    :param old_errors: The block runs whose error is known to be of an earlier failure than this one; None if
-        nobody can know, as nobody has watched the run from its start.
+    :param client: Asked why it has failed; without it, what the run itself says is all.
+    :param old_errors: The block runs whose error in ``run`` is known to be of an earlier failure than this
+        one; None if nobody can know, as nobody has watched the run from its start.
     :param reason: A sentence about why it was cancelled, if that is known.
+    :param last_lines: How many lines of each block.
     :return: The error.
     """
     if run.status is PipelineRunStatus.COMPLETED:
         return None
     failed = [block for block in run.block_runs if block.status is BlockRunStatus.FAILED]
     if failed:
-        reasons = [_describe_failure(block, old_errors) for block in failed]
+        told = failed[:MOST_BLOCKS]
+        found = find_reasons(client, run, told, old_errors, needs_log=last_lines > 0)
+        for block in told:
+            tell_last_lines(block.block_uuid, found[block.id].records, last_lines)
+        most = MOST_LINES // len(told)
+        reasons = [_describe_failure(block, found[block.id], old_errors, most) for block in told]
+        others = [block.block_uuid for block in failed[MOST_BLOCKS:]]
+        if others:
+            more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+            reasons.append(f"{len(others)} other blocks failed: {', '.join(others[:MOST_NAMES])}{more}.")
     else:
-        reasons = [reason or _describe_timeout(run, client) or _describe_end(run)]
+        reasons = [reason or _describe_timeout(run, client) or _describe_end(run, client)]
     lines = [f"{run.name} is {run.status.value}.", *reasons, f"See {url}"]
     return MagePipelineRunFailed(
         "\n".join(lines),
@@ -53,15 +75,28 @@ def failure_of(
     )
 
 
-def _describe_failure(block: BlockRun, old_errors: Collection[int] | None) -> str:
+def _describe_failure(
+    block: BlockRun, reason: Reason, old_errors: Collection[int] | None, most_lines: int
+) -> str:
     name = f"Block {block.block_uuid}"
+    if reason.error is not None:
+        return f"{name} failed: {_describe_reason(reason, most_lines)}"
     if not block.error:
-        return f"{name} failed: it gave no reason; its log in Mage may."
+        return f"{name} failed, and gave no reason that could be read; its log in Mage may."
     if old_errors is None:
-        return f"{name} failed; its first error in this run: {block.error}"
-    if block.id in old_errors:
-        return f"{name} failed again: Mage keeps a block's first error only; its log in Mage has this one."
-    return f"{name} failed: {block.error}"
+        return f"{name} failed; its first error in this run: {first_lines(block.error, most_lines)}"
+    return f"{name} failed again: Mage keeps a block's first error only; its log in Mage has this one."
+
+
+def _describe_reason(reason: Reason, most_lines: int) -> str:
+    text = first_lines(str(reason.error), most_lines)
+    return f"{text}\n  {_describe_line(reason.code_line)}" if reason.code_line else text
+
+
+def _describe_line(line: CodeLine) -> str:
+    of_what = "of its code" if line.is_of_block else f"of {line.file}"
+    in_what = f", in {line.function}" if line.function not in ("", "<module>") else ""
+    return f"at line {line.number} {of_what}{in_what}" + (f": {line.text}" if line.text else "")
 
 
 def _describe_timeout(run: PipelineRun, client: MageClient | None) -> str | None:
@@ -84,10 +119,13 @@ def _describe_timeout(run: PipelineRun, client: MageClient | None) -> str | None
     )
 
 
-def _describe_end(run: PipelineRun) -> str:
+def _describe_end(run: PipelineRun, client: MageClient | None) -> str:
     if run.status is PipelineRunStatus.CANCELLED:
         return "It was cancelled in Mage, by a person, a limit or another task."
-    return "No block says why; the run's log in Mage does."
+    reason = find_reason_of_run(client, run)
+    if reason.error is None:
+        return "No block says why; the run's log in Mage may."
+    return f"None of its blocks has failed; Mage's log says: {_describe_reason(reason, MOST_LINES)}"
 
 
 def describe(run: PipelineRun) -> str:

@@ -32,6 +32,12 @@ def last_line(text: str) -> str:
     return text[-_LOOKED_AT:].rstrip().rpartition("\n")[2]
 
 
+def first_lines(text: str, most: int) -> str:
+    """Return the first lines of a text, and say so if there are more."""
+    lines = text.split("\n")
+    return text if len(lines) <= most else "\n".join([*lines[:most], "… (and more lines)"])
+
+
 def shorten(text: str) -> str:
     """Return a text of some lines, cut if it is too long to be logged and stored."""
     beginning = _CONTROL_IN_LINES.sub(" ", text[:LONGEST_ERROR])

@@ -56,6 +56,8 @@ def find_code_line(traceback: Any) -> CodeLine | None:
     looked_at = traceback[:_LOOKED_AT]
     for part in (looked_at.rpartition(_HEADER)[2], looked_at):
         frames = [frame for frame in _FRAME.finditer(part) if not _NOT_THE_AUTHORS.search(frame[1])]
+        if len(frames) > 1 and frames[-1][1] == OF_BLOCK and not frames[-1][3]:
+            frames.pop()  # a syntax error in a text that the block's code has evaluated
         if frames:
             last = frames[-1]
             text = part[last.end() :].lstrip("\n").partition("\n")[0]
@@ -84,8 +86,14 @@ def find_reason(text: Any, traceback: Any) -> str | None:
     at = traceback.rfind(f": {text}")
     line = traceback[max(0, at - 200) : max(0, at)].rpartition("\n")[2] if at >= 0 else told[:200]
     # That of an exception group is framed.
-    kind = re.match(r"[\w.<>]+(?=$|:)", line.lstrip(" |"))
+    kind = re.match(r"[^\W\d][\w.<>]*(?=$|:)", line.lstrip(" |"))
     return (f"{kind[0]}: " if kind else "") + shorten(text)
+
+
+def find_printed_error(text: str) -> str | None:
+    """Return the exception of the last traceback in a text, such as ``AssertionError: output is not two``."""
+    _, header, traceback = text.rpartition(_HEADER)
+    return excerpt(_exception_part(traceback).partition("\n")[0]) or None if header else None
 
 
 def _exception_part(traceback: str) -> str:

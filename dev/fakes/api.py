@@ -121,6 +121,7 @@ class Api:
             ("list", "pipelines", None): self._list_pipelines,
             ("detail", "pipelines", None): self._show_pipeline,
             ("update", "pipelines", None): self._update_pipeline,
+            ("detail", "pipelines", "blocks"): self._show_block,
             ("list", "pipelines", "logs"): self._list_logs,
             ("list", "pipelines", "pipeline_schedules"): self._list_pipeline_schedules,
             ("create", "pipelines", "pipeline_schedules"): self._create_pipeline_schedule,
@@ -335,6 +336,15 @@ class Api:
                 if is_meant:
                     self.project.cancel(run)
         return {"pipeline": {**pipeline_row(pipeline), "extensions": {}}, "metadata": None}
+
+    def _show_block(self, call: Call) -> dict[str, Any]:
+        pipeline = self.project.pipelines[str(call.pk)]
+        found = [row for row in pipeline_row(pipeline)["blocks"] if row["uuid"] == call.child_pk]
+        if not found:
+            text = f"Block {call.child_pk} does not exist in pipeline {call.pk}."
+            raise ApiError(400, text, "record_invalid")
+        code = pipeline.code_of(found[0]["uuid"])
+        return {"block": {**found[0], "content": code, "outputs": []}, "metadata": None}
 
     # Pipeline schedules
 

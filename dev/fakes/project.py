@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 ACTIVE = ("initial", "running")
 REPO_PATH = "/srv/project"
+ERROR_LINE = 10
 UNFINISHED_BLOCK = ("initial", "queued", "running")
 
 
@@ -59,6 +60,12 @@ class Pipeline:
     type: str = "python"
     concurrency_config: dict[str, Any] = field(default_factory=dict)
     polls_to_finish: int | None = None
+
+    def code_of(self, block_uuid: str) -> str:
+        """Return the code of a block: what raises its error stands where the traceback says."""
+        return "\n" * (ERROR_LINE - 1) + (
+            f"    raise {type(self.error).__name__}(reason)\n" if block_uuid == self.fails_at else ""
+        )
 
 
 @dataclass
@@ -473,6 +480,6 @@ def block_error(error: BaseException, block_uuid: str) -> dict[str, Any]:
             "Traceback (most recent call last):\n"
             '  File "/srv/mage/mage_ai/data_preparation/executors/block_executor.py", line 647, in execute\n'
             "    result = __execute_with_retry()\n             ^^^^^^^^^^^^^^^^^^^^^^\n"
-            f'  File "<string>", line 10, in {block_uuid}\n{type(error).__name__}: {error}\n'
+            f'  File "<string>", line {ERROR_LINE}, in {block_uuid}\n{type(error).__name__}: {error}\n'
         ),
     }

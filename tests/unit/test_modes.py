@@ -169,6 +169,7 @@ def test_a_failed_run_is_red_and_names_the_block_and_its_error(mage, operate):
     assert str(caught.value).splitlines() == [
         "Run 1 of pipeline broken_orders is failed.",
         "Block check_orders failed: ValueError: 4 of 40 orders have a negative amount",
+        "  at line 10 of its code, in check_orders: raise ValueError(reason)",
         f"See {mage.url}/pipelines/broken_orders/runs/1",
     ]
 
@@ -499,15 +500,25 @@ def test_a_failed_run_is_repaired_if_so_wished(mage, operate):
     assert mage.executions(1) == {"load": 1, "check": 2, "export": 1}
 
 
-def test_an_error_of_before_a_repair_is_not_quoted_as_todays(mage, operate):
-    """Mage keeps the first error of a block run."""
+@pytest.mark.parametrize("log_is_away", [False, True])
+def test_an_error_of_before_a_repair_is_not_quoted_as_todays(mage, operate, log_is_away):
+    """Mage keeps the first error of a block run, and all of them in its log."""
     mage.pipeline("flaky", ["load", "check"], fails_at="check", error=ValueError("of the first attempt"))
     task = operate(pipeline_uuid="flaky", retries=1, retry_from_failure=True)
+    with pytest.raises(MagePipelineRunFailed, match="ValueError: of the first attempt"):
+        task.attempt()
+    mage.project.pipelines["flaky"].error = KeyError("of the second")
+    if log_is_away:
+        mage.inject(faults.http_error(500), times=None, match=("GET", "/logs$"))
     with pytest.raises(MagePipelineRunFailed) as caught:
-        task.run()
-    assert "ValueError: of the first attempt" in str(task.errors[0])
+        task.attempt()
     assert "of the first attempt" not in str(caught.value)
-    assert "Block check failed again: Mage keeps a block's first error only" in str(caught.value)
+    says = (
+        "failed again: Mage keeps a block's first error only"
+        if log_is_away
+        else "failed: KeyError: 'of the second'"
+    )
+    assert f"Block check {says}" in str(caught.value)
 
 
 def test_a_run_that_is_too_old_for_its_schedule_is_replaced_rather_than_repaired(mage, operate, caplog):

@@ -91,6 +91,7 @@ def test_run_that_fails_says_why_and_leaves_its_link(quick_mage, quick_conn, con
     assert str(caught.value).splitlines() == [
         "Run 1 of pipeline broken_orders is failed.",
         "Block check_orders failed: ValueError: 4 of 40 orders have a negative amount",
+        "  at line 10 of its code, in check_orders: raise ValueError(reason)",
         f"See {context['ti'].xcoms['pipeline_run_url']}",
     ]
 
@@ -312,8 +313,9 @@ def test_mage_that_is_down_at_the_start_of_a_deferred_sensor_is_waited_for(mage,
 
 
 def test_sensor_does_not_take_the_first_error_for_that_of_this_failure(mage, connect, context, run_id):
-    """Nobody knows whether the run was repaired before, and Mage keeps the first error only."""
+    """Nobody knows whether the run was repaired before, and only Mage's log has more than the first error."""
     mage.finish(run_id, "failed", ValueError("no rows"))
+    mage.inject(faults.http_error(500), match=("GET", "/logs$"))
 
     with pytest.raises(
         MagePipelineRunFailed, match=r"failed; its first error in this run: ValueError: no rows"
