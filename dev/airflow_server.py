@@ -529,6 +529,20 @@ class AirflowServer(Server):
         parts = sorted(directory.glob(f"attempt={try_number}.log*"))
         return "".join(part.read_text() for part in parts)
 
+    def shown_log(self, dag_id: str, run_id: str, task_id: str, try_number: int = 1) -> list[str]:
+        """
+        A task's log in the order in which the UI shows it: that of its worker and of its triggerer in one.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_id: the task
+        :param try_number: which attempt
+        :return: its lines
+        """
+        path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
+        content = self.request("GET", path)["content"]
+        return readable(content if isinstance(content, str) else "\n".join(map(json.dumps, content)))
+
     def xcoms(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
         """
         What a task has pushed.

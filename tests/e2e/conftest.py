@@ -9,6 +9,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
+import failing_pipelines
 import pytest
 
 import server_logs
@@ -24,6 +25,7 @@ HERE = Path(__file__).resolve().parent
 DAG_DIRS = [EXAMPLE_DAGS, HERE / "dags"]
 LIFECYCLE_DAGS = HERE / "lifecycle_dags"
 CLUSTER_DAGS = HERE / "cluster_dags"
+FAILING_DAGS = HERE / "failing_dags"
 SECOND_DATABASE = "second_airflow"
 TEST_PROJECT = HERE.parent / "mage_project"
 
@@ -52,6 +54,7 @@ def starting_mage(postgresql: PostgreSQL) -> Iterator[Future[MageServer]]:
     with ThreadPoolExecutor(1) as pool, ExitStack() as stack:
         server = MageServer(postgresql.create_database("mage"), overlays=[TEST_PROJECT])
         hold_up_what_is_to_be_cancelled(server)
+        failing_pipelines.write(server.project_dir)
         yield pool.submit(stack.enter_context, server)
 
 
@@ -111,7 +114,7 @@ def airflow(
     wrong_password: str,
     env_var_secret: str,
 ) -> Iterator[AirflowServer]:
-    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS]
+    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS, FAILING_DAGS]
     # DEBUG: what must not leak must not leak there either
     with AirflowServer(postgresql.url(DATABASE), dags=dags, logging_level="DEBUG") as server:
         mage = starting_mage.result()
