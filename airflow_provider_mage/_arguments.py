@@ -187,6 +187,13 @@ def read_switch(value: Any, name: str) -> bool:
     return value
 
 
+def read_switch_or(value: Any, name: str, word: str) -> bool | str:
+    """Read what is True, False or one word; anything else is a ValueError."""
+    if not (isinstance(value, bool) or value == word):
+        raise ValueError(f"`{name}` must be True, False or {word!r}, not {shown(value)}.")
+    return value if isinstance(value, bool) else word
+
+
 def read_count(value: Any, name: str) -> int | None:
     """Read an integer above 0, its text, or None; anything else is a ValueError that names the argument."""
     count = read_id(value, name)

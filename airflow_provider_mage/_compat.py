@@ -29,7 +29,9 @@ __all__ = [
     "is_still_deferred",
     "mask_secret",
     "read_variable",
+    "read_xcom",
     "write_variable",
+    "write_xcom",
 ]
 
 # Seconds to find out why a trigger was cancelled; a triggerer that is shutting down may give no answer
@@ -89,12 +91,10 @@ def _is_deferred(task_instance: Any, xcom: Mapping[str, Any]) -> bool:
     state = states.get(run_id, {}).get(task_id if map_index < 0 else f"{task_id}_{map_index}")
     if str(state) != "deferred":
         return False
-    from airflow.sdk.execution_time.xcom import XCom
-
     # Airflow 3 does not tell a triggerer which attempt is deferred. After a clear it may be the next one,
     # which has pushed something else than this one.
     where = {"dag_id": task_instance.dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
-    return all(XCom.get_one(key=key, **where) in (None, value) for key, value in xcom.items())
+    return all(_xcom_class().get_one(key=key, **where) in (None, value) for key, value in xcom.items())
 
 
 def _task_state_from_database(task_instance: Any) -> str:
@@ -115,6 +115,41 @@ def _task_state_from_database(task_instance: Any) -> str:
             .scalar()
         )
     return str(getattr(state, "value", state))
+
+
+def read_xcom(trigger: BaseTrigger, key: str) -> Any:
+    """Return what the waiting task has stored under a key, in a thread of a triggerer; None if nothing."""
+    where = _xcom_of(trigger)
+    try:
+        return _xcom_class().get_one(key=key, **where) if where else None
+    except Exception as error:  # noqa: BLE001  whatever it is
+        log.debug("The XCom %s cannot be read. %s", key, error)
+        return None
+
+
+def write_xcom(trigger: BaseTrigger, key: str, value: Any) -> None:
+    """Store something for the waiting task under a key, in a thread of a triggerer, if that is possible."""
+    where = _xcom_of(trigger)
+    try:
+        if where:
+            _xcom_class().set(key=key, value=value, **where)
+    except Exception as error:  # noqa: BLE001  whatever it is
+        log.debug("The XCom %s cannot be stored. %s", key, error)
+
+
+def _xcom_class() -> Any:
+    try:
+        from airflow.sdk.execution_time.xcom import XCom
+    except ImportError:
+        from airflow.models.xcom import XCom  # type: ignore[no-redef]
+    return XCom
+
+
+def _xcom_of(trigger: BaseTrigger) -> dict[str, Any]:
+    ti = getattr(trigger, "task_instance", None)
+    if ti is None:
+        return {}
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
 
 
 def read_variable(key: str) -> str | None:

@@ -29,6 +29,7 @@ from airflow_provider_mage._runs.run_lists import ActivePages, Feed
 from airflow_provider_mage._runs.stall import HandleStall, StallMemory
 from airflow_provider_mage._runs.watch import act
 from airflow_provider_mage._waiting.watch import Reachable, Unreachable
+from airflow_provider_mage._waiting.within import within
 from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
 from airflow_provider_mage.api.foreign_text import excerpt
 from airflow_provider_mage.api.models import PipelineRunStatus
@@ -123,11 +124,11 @@ class RunPoller:
         finally:
             self._leave(watcher)
 
-    async def act(self, step: Any) -> None:
-        """Do what the watch of a run says is to be done; raises what that raises."""
+    async def act(self, step: Any) -> PipelineRun | MageError | None:
+        """Do what the watch of a run says is to be done, and return what was seen of the run, if anything."""
         # Runs that stand still come one after the other, so that what is found out about one helps the next.
         async with self._stalls_in_turn if isinstance(step, HandleStall) else nullcontext():
-            await self.ask(lambda client: act(client, step, self._stalls))
+            return await self.ask(lambda client: act(client, step, self._stalls))
 
     def _leave(self, watcher: Watcher) -> None:
         others = [other for other in self._watchers[watcher.pipeline_run_id] if other is not watcher]
@@ -181,7 +182,7 @@ class RunPoller:
             await asyncio.sleep(rest)
             return
         try:
-            await asyncio.wait_for(self._wake.wait(), rest)
+            await within(rest, self._wake.wait())
         except asyncio.TimeoutError:
             return
 

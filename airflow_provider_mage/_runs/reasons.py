@@ -12,6 +12,7 @@ import logging
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from airflow_provider_mage._runs.log_lines import FAILED, STARTED
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.foreign_text import excerpt
 from airflow_provider_mage.api.tracebacks import find_code_line, find_printed_error
@@ -29,9 +30,6 @@ log = logging.getLogger(__name__)
 MOST_BLOCKS = 3
 """Of so many failed blocks the reasons are told: a dynamic block may have thousands of children."""
 
-# What Mage writes of a block when it begins, when it has failed, and when a `@test` of its author's has.
-STARTED = "Start executing block"
-FAILED = "Failed to execute block "
 _TESTS_FAILED = "Failed to pass tests for block"
 
 _PRINTS_LOOKED_AT = 100

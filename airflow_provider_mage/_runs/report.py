@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
-from airflow_provider_mage._runs.log_lines import LAST_LINES, tell_last_lines
+from airflow_provider_mage._runs.log_lines import LAST_LINES, describe_code_line, tell_last_lines
 from airflow_provider_mage._runs.reasons import MOST_BLOCKS, find_reason_of_run, find_reasons
 from airflow_provider_mage.api.errors import MageError, MagePipelineRunFailed
 from airflow_provider_mage.api.foreign_text import first_lines
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from airflow_provider_mage._runs.reasons import Reason
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import BlockRun, PipelineRun
-    from airflow_provider_mage.api.tracebacks import CodeLine
 
 # Lines of all reasons together: whoever reads only the end of a log is to see the block, too.
 MOST_LINES = 12
@@ -90,13 +89,7 @@ def _describe_failure(
 
 def _describe_reason(reason: Reason, most_lines: int) -> str:
     text = first_lines(str(reason.error), most_lines)
-    return f"{text}\n  {_describe_line(reason.code_line)}" if reason.code_line else text
-
-
-def _describe_line(line: CodeLine) -> str:
-    of_what = "of its code" if line.is_of_block else f"of {line.file}"
-    in_what = f", in {line.function}" if line.function not in ("", "<module>") else ""
-    return f"at line {line.number} {of_what}{in_what}" + (f": {line.text}" if line.text else "")
+    return f"{text}\n  {describe_code_line(reason.code_line)}" if reason.code_line else text
 
 
 def _describe_timeout(run: PipelineRun, client: MageClient | None) -> str | None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
+from airflow_provider_mage._runs.log_stream import BEAT, LogStream, ReadLogs
 from airflow_provider_mage._runs.lost_job import LOST_AFTER, may_be_lost
 from airflow_provider_mage._runs.progress import Falls, is_running, may_be_working
 from airflow_provider_mage._runs.report import describe
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.models import PipelineRun
 
 log = logging.getLogger(__name__)
+
+# Seconds for which a run that is over may be waited for, until all that its blocks have written is told.
+LONGEST_TAIL = 120.0
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,13 @@ class LookForStream:
     run: PipelineRun
 
 
+@dataclass(frozen=True)
+class LookAtRun:
+    """To do: look at the run itself, in full detail, as its logs are wanted sooner than anything else."""
+
+    pipeline_run_id: int
+
+
 class RunWatch(Watch["PipelineRun"]):
     """
     The wait for one run.
@@ -47,14 +58,25 @@ class RunWatch(Watch["PipelineRun"]):
     :param pipeline_run_id: The run.
     :param rules: For how long to wait for what.
     :param claim: Whose run it has to be, and when to look for duplicates of it; None for anybody's run.
+    :param logs: What is told of the logs of its blocks meanwhile; None for nothing.
     """
 
     rules: RunRules
 
-    def __init__(self, pipeline_run_id: int, rules: RunRules, claim: Claim | None = None) -> None:
+    def __init__(
+        self,
+        pipeline_run_id: int,
+        rules: RunRules,
+        claim: Claim | None = None,
+        logs: LogStream | None = None,
+    ) -> None:
         super().__init__(f"run {pipeline_run_id}", rules)
         self.pipeline_run_id = pipeline_run_id
         self._claim = claim
+        self._logs = logs
+        self._logs_at: float | None = None
+        self._gives_logs_up_at: float | None = None
+        self._seen_at = -math.inf
         self._checked_at = 0.0
         self._over: PipelineRun | None = None
         self._due: list[Any] = []
@@ -77,6 +99,9 @@ class RunWatch(Watch["PipelineRun"]):
                 f"Run {seen.id} belongs to another task now: this task's run was deleted in Mage, which has "
                 "given its id away again. Clear the task to run the pipeline once more."
             )
+        self._seen_at = now
+        if self._logs is not None:
+            self._logs.see(seen, now)
         # Not told as a change: what its end means is for whoever waits to say.
         if seen.status.is_terminal:
             self._over = seen
@@ -128,16 +153,22 @@ class RunWatch(Watch["PipelineRun"]):
             # When the run is over, nobody will look later.
             self._checked_at = now if self._over is None else math.inf
             return CheckForDuplicates(self.pipeline_run_id, self._claim)
+        if self._logs is not None and (step := self._next_step_of_logs(self._logs, now)) is not None:
+            return step
         if self._over is not None:
-            return Over(self._over)
+            return None if self._waits_for_logs(now) else Over(self._over)
         return self._due.pop(0) if self._due else None
 
     def next_duty(self) -> float | None:
-        """Return the time of the next look for duplicates."""
+        """Return the time of the next look for duplicates, or at the logs."""
+        moments = [moment for moment in (self._next_check(), self._logs_at) if moment is not None]
+        return min(moments, default=None)
+
+    def _next_check(self) -> float | None:
         return None if self._claim is None else self._claim.next_check(self._checked_at)
 
     def _is_check_due(self, now: float) -> bool:
-        check_at = self.next_duty()
+        check_at = self._next_check()
         if check_at is None:
             return False
         if self._over is not None:
@@ -145,9 +176,42 @@ class RunWatch(Watch["PipelineRun"]):
             return self._over.status is not PipelineRunStatus.CANCELLED
         return now >= check_at
 
+    def _next_step_of_logs(self, logs: LogStream, now: float) -> Any:
+        step = logs.next_step(now)
+        if step is not None:
+            return step
+        if self._over is not None:
+            if self._gives_logs_up_at is None:
+                self._gives_logs_up_at = now + LONGEST_TAIL
+            self._logs_at = logs.may_ask_at(now)
+            return None
+        if now - self._seen_at >= BEAT:
+            self._seen_at = now
+            return LookAtRun(self.pipeline_run_id)
+        self._logs_at = self._seen_at + BEAT
+        return None
 
-def act(client: MageClient, step: Any, memory: StallMemory) -> None:
-    """Do what a :class:`RunWatch` says is to be done; only a MageError ends the wait."""
+    def _waits_for_logs(self, now: float) -> bool:
+        """Whether a run is over, and Mage may not be asked yet for what its blocks have written last."""
+        if self._logs is None or self._gives_logs_up_at is None or not self._logs.is_behind:
+            return False
+        return now < min(self._gives_logs_up_at, self.rules.deadline or math.inf)
+
+    def _miss(self, error: MageError, answered_at: float, now: float) -> None:
+        # Of a run that is over, no more is to be known.
+        if self._over is None:
+            super()._miss(error, answered_at, now)
+
+
+def act(client: MageClient, step: Any, memory: StallMemory) -> PipelineRun | MageError | None:
+    """
+    Do what a :class:`RunWatch` says is to be done; only a MageError ends the wait.
+
+    :param client: The Mage server.
+    :param step: What is to be done.
+    :param memory: What was found out about other runs of the server.
+    :return: What was seen of the run, if it was looked at.
+    """
     try:
         if isinstance(step, CheckForDuplicates):
             cancel_duplicates(client, step.pipeline_run_id, step.claim)
@@ -155,7 +219,19 @@ def act(client: MageClient, step: Any, memory: StallMemory) -> None:
             handle_stall(client, step, memory)
         elif isinstance(step, LookForStream):
             warn_of_stream(client, step.run)
+        elif isinstance(step, ReadLogs):
+            step.stream.read(client, step)
+        elif isinstance(step, LookAtRun):
+            return _look_at(client, step.pipeline_run_id)
     except MageError:
         raise
     except Exception:
         log.exception("%s has failed; the wait goes on.", type(step).__name__)
+    return None
+
+
+def _look_at(client: MageClient, pipeline_run_id: int) -> PipelineRun | MageError:
+    try:
+        return client.get_pipeline_run(pipeline_run_id)
+    except MageError as error:
+        return error

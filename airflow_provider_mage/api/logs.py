@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from pydantic_core import from_json
@@ -65,11 +66,11 @@ class Mark:
     How far a log file was read.
 
     :param lines: So many of its lines.
-    :param uuid: The last record among these.
+    :param sign: What is in the last of these, and in no other: the uuid of its record.
     """
 
     lines: int = 0
-    uuid: str = ""
+    sign: str = ""
 
 
 @dataclass(frozen=True)
@@ -86,27 +87,36 @@ class LogFile(Record):
     path: OptionalName = ""
     content: str = field(default="", repr=False)
 
-    def read(self, mark: Mark | None = None) -> tuple[list[LogRecord], Mark]:
+    @cached_property
+    def _lines(self) -> list[str]:
+        # What is behind the last line end is still being written.
+        return self.content.split("\n")[:-1]
+
+    def read(self, mark: Mark | None = None, most: int | None = None) -> tuple[list[LogRecord], Mark]:
         """
         Return the records after a mark, in their order, and the mark after them.
 
-        :param mark: What an earlier reading has returned; None to read all.
+        :param mark: What an earlier reading has returned; None to read from the beginning.
+        :param most: The most records to return; None for all.
         :return: Both. A line that is still being written is left for the next reading.
         """
-        lines = self.content.split("\n")[:-1]
-        first = _after(lines, mark or Mark())
         end = mark or Mark()
+        first = _after(self._lines, end)
         records: list[LogRecord] = []
-        is_told = first > 0
-        for number, line in enumerate(lines[first:], first + 1):
+        is_told = first > 0 and _has_error(_read_line(self._lines[first - 1]))
+        for number in range(first + 1, len(self._lines) + 1):
+            if most is not None and len(records) >= most:
+                break
+            line = self._lines[number - 1]
             record = _read_line(line)
             if record is not None:
                 records.append(record)
-                is_told = record.error is not None
-                end = Mark(number, record.uuid)
+                is_told = _has_error(record)
+                end = Mark(number, record.uuid or line[:LONGEST_UUID])
             elif not is_told and line.strip():
                 # Behind a record with an exception come the lines of its traceback, which it holds as well.
                 records.append(LogRecord(shorten(line)))
+                end = Mark(number, line[:LONGEST_UUID])
         return records, end
 
 
@@ -155,12 +165,16 @@ class MageLogs(MageAuthoring):
 
 def _after(lines: list[str], mark: Mark) -> int:
     """Return the number of lines that were read before."""
-    if not mark.uuid:
+    if not mark.lines:
         return 0
-    if mark.lines <= len(lines) and mark.uuid in lines[mark.lines - 1]:
+    if mark.lines <= len(lines) and mark.sign in lines[mark.lines - 1]:
         return mark.lines
     # Mage has begun a new file: what was read before is in an old one, or further up in this.
-    return next((number + 1 for number in reversed(range(len(lines))) if mark.uuid in lines[number]), 0)
+    return next((number + 1 for number in reversed(range(len(lines))) if mark.sign in lines[number]), 0)
+
+
+def _has_error(record: LogRecord | None) -> bool:
+    return record is not None and record.error is not None
 
 
 def _read_line(line: str) -> LogRecord | None:

@@ -9,18 +9,21 @@ from airflow.providers.common.compat.sdk import conf, get_current_context
 
 from airflow_provider_mage._arguments import (
     read_choice,
+    read_count,
     read_datetime,
     read_id,
     read_name,
     read_seconds,
     read_switch,
+    read_switch_or,
 )
 from airflow_provider_mage._compat import is_deferral_timeout
 from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
 from airflow_provider_mage._runs.identity import Claim, RunIdentity
+from airflow_provider_mage._runs.log_stream import LogStream
 from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
-from airflow_provider_mage._runs.rules import ON_STALL, RunRules
+from airflow_provider_mage._runs.rules import ON_FAILURE, ON_STALL, RunRules
 from airflow_provider_mage._runs.schedule import DEFAULT_NAME, schedule_for
 from airflow_provider_mage._runs.stall import StallMemory
 from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
@@ -88,6 +91,9 @@ class MageTriggerPipelineOperator(MageOperator):
         died three times, and otherwise warns in the log and goes on waiting. ``warn`` does only the latter,
         ``fail`` fails and cancels whatever has stalled. A run whose pipeline or pipeline schedule was deleted
         fails in any case.
+    :param stream_logs: Whether what the blocks write into Mage's log is told in the task's log while they
+        run. ``on_failure`` tells the last lines of a block that has failed, False nothing but why.
+    :param max_log_lines: The most lines of that.
     :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
@@ -120,6 +126,8 @@ class MageTriggerPipelineOperator(MageOperator):
         max_unreachable: float | timedelta = 600.0,
         stall_timeout: float | timedelta = 300.0,
         on_stall: str = "repair",
+        stream_logs: bool | str = ON_FAILURE,
+        max_log_lines: int = 1000,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
@@ -138,6 +146,8 @@ class MageTriggerPipelineOperator(MageOperator):
         self.max_unreachable = read_seconds(max_unreachable, "max_unreachable", least=0.0)
         self.stall_timeout = read_seconds(stall_timeout, "stall_timeout")
         self.on_stall = read_choice(on_stall, "on_stall", ON_STALL)
+        self.stream_logs = read_switch_or(stream_logs, "stream_logs", ON_FAILURE)
+        self.max_log_lines = read_count(max_log_lines, "max_log_lines")
         self._request: RunRequest | None = None
         self._pipeline_run_id: int | None = None
         self._claim: Claim | None = None
@@ -290,7 +300,8 @@ class MageTriggerPipelineOperator(MageOperator):
 
     def _wait(self, run: PipelineRun, rules: RunRules) -> None:
         client, memory = self.client.with_retries(ONCE), StallMemory()
-        ask, watch = Connected(self._connect, client).ask, RunWatch(run.id, rules, self._claim)
+        logs = LogStream(rules.max_log_lines) if rules.stream_logs is True else None
+        ask, watch = Connected(self._connect, client).ask, RunWatch(run.id, rules, self._claim, logs)
         try:
             run = wait(
                 watch,
@@ -301,6 +312,8 @@ class MageTriggerPipelineOperator(MageOperator):
             )
         except (TimeoutError, StalledError) as error:
             raise self._give_up(error) from error
+        if logs is not None:
+            logs.close(client.pipeline_run_url(run.pipeline_uuid, run.id))
         self._judge(run, old_errors=watch.old_errors)
 
     def _connect(self) -> MageClient:
@@ -320,6 +333,7 @@ class MageTriggerPipelineOperator(MageOperator):
             client,
             old_errors=old_errors,
             reason=KILLED_REASON if self._is_killed else "",
+            last_lines=self._rules(None).last_log_lines,
         )
         if failure:
             raise failure

@@ -75,6 +75,7 @@ class MageClusterTrigger(MageTrigger):
     async def _wait(self, call: Call) -> dict[str, Any]:
         from airflow_provider_mage._clusters.watch import ClusterWatch
         from airflow_provider_mage._waiting.drive import wait_async
+        from airflow_provider_mage._waiting.within import within
         from airflow_provider_mage.hooks.mage_cloud import view_cluster
         from airflow_provider_mage.triggers.threads import threads_of
 
@@ -88,7 +89,7 @@ class MageClusterTrigger(MageTrigger):
         async def look(step: Wait) -> Cluster | MageError | None:
             # A look that gets no answer holds up no deadline; the thread comes back when its request ends.
             with suppress(asyncio.TimeoutError):
-                return await asyncio.wait_for(look_in(step.look_in), step.wake_in)
+                return await within(step.wake_in, look_in(step.look_in))
             return None
 
         async def look_in(seconds: float) -> Cluster | MageError:

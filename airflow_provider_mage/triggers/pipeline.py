@@ -16,11 +16,15 @@ from airflow_provider_mage.links import PIPELINE_RUN_ID
 from airflow_provider_mage.triggers.base import MageTrigger
 
 if TYPE_CHECKING:
+    from airflow_provider_mage._runs.log_stream import LogStream
     from airflow_provider_mage._runs.poller import RunPoller
     from airflow_provider_mage._waiting.watch import Wait
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.errors import MagePipelineRunFailed
     from airflow_provider_mage.triggers.threads import Call
+
+# Where the trigger keeps how far it has told what the blocks write.
+LOG_CURSOR = "mage_log_cursor"
 
 
 class MagePipelineRunTrigger(MageTrigger):
@@ -90,38 +94,56 @@ class MagePipelineRunTrigger(MageTrigger):
         from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
         from airflow_provider_mage._runs.watch import RunWatch
         from airflow_provider_mage._waiting.drive import wait_async
+        from airflow_provider_mage._waiting.within import within
 
         since = (
             None if self.created_after is None else datetime.fromtimestamp(self.created_after, timezone.utc)
         )
         watcher = Watcher(self.pipeline_run_id, self.rules.poll_interval, since)
-        watch = RunWatch(self.pipeline_run_id, self.rules, Claim.from_dict(self.claim))
+        logs = await self._stream_logs()
+        watch = RunWatch(self.pipeline_run_id, self.rules, Claim.from_dict(self.claim), logs)
         poller = _poller_of(self.mage_conn_id, call)
         async with poller.watch(watcher) as sightings:
 
             async def look(step: Wait) -> Any:
                 try:
-                    return await asyncio.wait_for(sightings.get(), step.wake_in)
+                    return await within(step.wake_in, sightings.get())
                 except asyncio.TimeoutError:
                     return None
 
-            async def act(step: Any) -> None:
+            async def act(step: Any) -> Any:
                 deadline = self.rules.deadline
                 left = None if deadline is None else max(0.0, deadline - time.time())
                 with suppress(asyncio.TimeoutError):  # the watch knows what follows from that
-                    await asyncio.wait_for(poller.act(step), left)
+                    return await within(left, poller.act(step))
 
             run = await wait_async(watch, look, act, time.time)
         reason = KILLED_REASON if self.is_undone else ""
 
         def judge(client: MageClient) -> MagePipelineRunFailed | None:
             url = client.pipeline_run_url(run.pipeline_uuid, run.id)
+            if logs is not None:
+                logs.close(url)
             # Whoever waits for anybody's run cannot know what was before.
             old_errors = watch.old_errors if self.claim else None
-            return failure_of(run, url, client, old_errors=old_errors, reason=reason)
+            last_lines = self.rules.last_log_lines
+            return failure_of(run, url, client, old_errors=old_errors, reason=reason, last_lines=last_lines)
 
         # The poller may have ended with its last watcher; it still knows how to ask.
         return {"failure": await poller.ask(judge), "status": run.status.value}
+
+    async def _stream_logs(self) -> LogStream | None:
+        """Go on with the logs where this, or a triggerer that has died, has stored that it was."""
+        from airflow_provider_mage._compat import read_xcom, write_xcom
+        from airflow_provider_mage._runs.log_stream import LogStream
+        from airflow_provider_mage.triggers.threads import threads_of
+
+        if self.rules.stream_logs is not True:
+            return None
+        with threads_of("airflow") as ask_airflow:
+            cursor = await ask_airflow(read_xcom, self, LOG_CURSOR)
+        save = partial(write_xcom, self, LOG_CURSOR)
+        return LogStream(self.rules.max_log_lines, cursor, save)
 
 
 _pollers: dict[tuple[int, str], RunPoller] = {}

@@ -1,4 +1,4 @@
-"""Whoever reads the last twenty lines of a failed task's log knows block, exception, line of code and page."""
+"""Whoever reads the last twenty lines of a failed task's log knows block, exception, line and page."""
 
 from __future__ import annotations
 

@@ -801,3 +801,59 @@ def test_a_run_that_is_over_is_not_deferred_for(mage, connect):
         )
     )
     task.operator.execute(task.context)
+
+
+# Mage's logs
+
+
+def lines_told(caplog):
+    return [message for message in caplog.messages if message.startswith("[")]
+
+
+def test_logs_of_the_blocks_are_told_in_each_mode(mage, operate, caplog):
+    caplog.set_level(logging.INFO)
+    mage.pipeline(
+        "chatty", ["load", "clean"], prints={"load": ["40 orders"], "clean": ["36 are left", "done"]}
+    )
+    operate(pipeline_uuid="chatty", stream_logs=True).run()
+
+    assert lines_told(caplog) == ["[load] 40 orders", "[clean] 36 are left", "[clean] done"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, [f"[load] {number}" for number in range(10, 30)]),
+        ({"max_log_lines": 2}, ["[load] 28", "[load] 29"]),
+        ({"stream_logs": False}, []),
+        (
+            {"stream_logs": True},
+            [
+                *(f"[load] {number}" for number in range(30)),
+                "[load] ValueError: no rows in load",
+                "[load]   at line 10",
+            ],
+        ),
+    ],
+)
+def test_what_is_told_of_a_block_that_fails(mage, operate, caplog, arguments, told):
+    caplog.set_level(logging.INFO)
+    mage.pipeline("chatty", ["load"], fails_at="load", prints={"load": list(map(str, range(30)))})
+    with pytest.raises(MagePipelineRunFailed, match="ValueError: no rows in load"):
+        operate(pipeline_uuid="chatty", **arguments).run()
+
+    assert [line.partition(" of its code")[0] for line in lines_told(caplog)] == told
+
+
+def test_log_endpoint_that_is_broken_leaves_the_task_green(mage, operate, caplog):
+    mage.inject(faults.http_error(500), times=None, match=("GET", "/logs$"))
+
+    assert operate(stream_logs=True).run() == the_run(mage).id
+
+    warnings = [
+        record.getMessage()
+        for record in caplog.records
+        if record.levelno >= logging.WARNING and "airflow_provider_mage._runs" in record.name
+    ]
+    assert len(warnings) == 1
+    assert warnings[0].startswith("Cannot read the log of run 1 in Mage; the task goes on without.")

@@ -1,6 +1,8 @@
 """Triggers share a process with those of others: what goes wrong with one server concerns nobody else."""
 
 import asyncio
+import json
+import logging
 import threading
 from contextlib import ExitStack
 from types import SimpleNamespace
@@ -152,3 +154,79 @@ def test_trigger_that_another_version_has_stored_waits_on(mage, connect):
 
     assert trigger.rules.stall_timeout == 7.0
     assert asyncio.run(first_event(trigger)) == {"pipeline_run_id": run.id, "status": "completed"}
+
+
+@pytest.fixture
+def xcoms(monkeypatch):
+    """What a triggerer reads and stores for the waiting task."""
+    stored = {}
+
+    class XCom:
+        @staticmethod
+        def get_one(*, key, **where):
+            assert where == {"dag_id": "d", "run_id": "r", "task_id": "t", "map_index": -1}
+            return stored.get(key)
+
+        @staticmethod
+        def set(*, key, value, **where):
+            assert where["task_id"] == "t"
+            stored[key] = json.loads(json.dumps(value))
+
+    monkeypatch.setattr(_compat, "_xcom_class", lambda: XCom)
+    return stored
+
+
+def test_triggerer_that_is_started_again_tells_no_line_twice(mage, connect, xcoms, caplog):
+    caplog.set_level(logging.INFO)
+    mage.pipeline("chatty", ["load"])
+    run = mage.pipeline_run(mage.pipeline_schedule("chatty"))
+    mage.advance(run.id, 3)
+    mage.project.print(run.block_runs[0], *map(str, range(300)))
+    conn_id = connect()
+
+    def trigger():
+        one = MagePipelineRunTrigger(conn_id, run.id, 0.1, stream_logs=True)
+        one.task_instance = A_TASK
+        return one
+
+    first = trigger()
+
+    async def die():
+        events = first.run()
+        wait = asyncio.create_task(anext_of(events))
+        while xcoms.get("mage_log_cursor", {}).get("told") != 300:
+            await asyncio.sleep(0.01)
+            assert not wait.done(), wait
+        wait.cancel()
+        await asyncio.gather(wait, return_exceptions=True)
+
+    asyncio.run(die())
+    mage.project.print(run.block_runs[0], "the last")
+    mage.finish(run.id)
+    xcoms["mage_log_cursor"]["asked_at"] = []  # a minute later
+
+    async def live():
+        return await anext_of(trigger().run())
+
+    assert asyncio.run(live()).payload["status"] == "completed"
+    told = [message for message in caplog.messages if message.startswith("[load]")]
+    assert told == [*(f"[load] {number}" for number in range(300)), "[load] the last"]
+
+
+async def anext_of(events):
+    async for event in events:
+        return event
+    raise AssertionError("no event")
+
+
+def test_triggerer_that_reaches_no_xcom_streams_all_the_same(mage, connect, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    mage.pipeline("chatty", ["load"], prints={"load": ["a"]})
+    run = mage.pipeline_run(mage.pipeline_schedule("chatty"))
+    mage.finish(run.id)
+    trigger = MagePipelineRunTrigger(connect(), run.id, 0.1, stream_logs=True)
+    trigger.task_instance = A_TASK
+    monkeypatch.setattr(_compat, "_xcom_class", lambda: None)
+
+    assert asyncio.run(anext_of(trigger.run())).payload["status"] == "completed"
+    assert "[load] a" in caplog.messages
