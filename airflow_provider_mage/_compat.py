@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,10 +25,12 @@ except (ImportError, AttributeError):  # common-compat before 1.22, the newest f
 
 __all__ = [
     "calls_on_kill",
+    "count",
     "is_dag_run_active",
     "is_deferral_timeout",
     "is_still_deferred",
     "mask_secret",
+    "measure",
     "read_variable",
     "read_xcom",
     "write_variable",
@@ -115,6 +118,26 @@ def _task_state_from_database(task_instance: Any) -> str:
             .scalar()
         )
     return str(getattr(state, "value", state))
+
+
+def count(what: str) -> None:
+    """Add one to a counter of Airflow's own metrics, below ``mage``."""
+    _tell_metrics("incr", what)
+
+
+def measure(what: str, seconds: float) -> None:
+    """Tell Airflow's own metrics how long something took."""
+    # What a number means there depends on a setting of Airflow 2.11's; a timedelta means the same.
+    _tell_metrics("timing", what, timedelta(seconds=seconds))
+
+
+def _tell_metrics(kind: str, what: str, *value: Any) -> None:
+    try:
+        from airflow.providers.common.compat.sdk import Stats
+
+        getattr(Stats, kind)(f"mage.{what}", *value)
+    except Exception as error:  # noqa: BLE001  a number that nobody gets is no reason to fail
+        log.debug("Airflow's metrics do not take %s. %s", what, error)
 
 
 def read_xcom(trigger: BaseTrigger, key: str) -> Any:

@@ -114,7 +114,11 @@ def get_provider_info() -> dict[str, Any]:
             _modules(_MAGE, "triggers.pipeline"),
             _modules(_MAGE_CLOUD, "triggers.cluster"),
         ],
-        "extra-links": [f"{_PACKAGE}.links.MagePipelineRunLink"],
+        # On Airflow 2.11, one that is missing hides all links of a task (observed).
+        "extra-links": [
+            f"{_PACKAGE}.links.{name}"
+            for name in ("MagePipelineRunLink", "MagePipelineLink", "MageBlockLogLink")
+        ],
     }
 
 

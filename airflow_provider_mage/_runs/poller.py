@@ -89,11 +89,18 @@ class RunPoller:
 
     :param ask: Asks Mage.
     :param on_idle: Called when the last watcher has left.
+    :param on_round: Told how many seconds a round took.
     """
 
-    def __init__(self, ask: Ask, on_idle: Callable[[], object] = lambda: None) -> None:
+    def __init__(
+        self,
+        ask: Ask,
+        on_idle: Callable[[], object] = lambda: None,
+        on_round: Callable[[float], object] = lambda _: None,
+    ) -> None:
         self.ask = ask
         self._on_idle = on_idle
+        self._on_round = on_round
         self._watchers: dict[int, list[Watcher]] = {}
         # The runs to be looked at themselves, in this order; it outlasts rounds that go wrong.
         self._due: dict[int, None] = {}
@@ -169,6 +176,7 @@ class RunPoller:
                     self._tell(self._everybody(), Reachable())
                 failures = 0
                 self._round_took = asyncio.get_running_loop().time() - started
+                self._on_round(self._round_took)
                 pause = max(self._next_pause(), self._patience)
             await self._pause(pause, is_interruptible=not (failures or self._patience))
 

@@ -1,9 +1,10 @@
-"""What is said of a run: where it stands, and what its end means."""
+"""What the end of a run means."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, cast
 
+from airflow_provider_mage._runs.changes import describe_end
 from airflow_provider_mage._runs.log_lines import LAST_LINES, describe_code_line, tell_last_lines
 from airflow_provider_mage._runs.reasons import MOST_BLOCKS, find_reason_of_run, find_reasons
 from airflow_provider_mage.api.errors import MageError, MagePipelineRunFailed
@@ -65,13 +66,22 @@ def failure_of(
             reasons.append(f"{len(others)} other blocks failed: {', '.join(others[:MOST_NAMES])}{more}.")
     else:
         reasons = [reason or _describe_timeout(run, client) or _describe_end(run, client)]
-    lines = [f"{run.name} is {run.status.value}.", *reasons, f"See {url}"]
+    lines = [f"{describe_end(run)}.", *reasons, f"See {url}"]
     return MagePipelineRunFailed(
         "\n".join(lines),
         pipeline_run_id=run.id,
         status=run.status.value,
         failed_blocks=tuple(block.block_uuid for block in failed),
+        url=url,
+        log_url=_log_url(client, run, failed),
     )
+
+
+def _log_url(client: MageClient | None, run: PipelineRun, failed: list[BlockRun]) -> str:
+    """Return the page with the log that says why; a run that was cancelled, or an orphan, has none."""
+    if client is None or not run.pipeline_uuid or not (failed or run.status is PipelineRunStatus.FAILED):
+        return ""
+    return client.log_url(run.pipeline_uuid, run.id, failed[0].id if failed else None)
 
 
 def _describe_failure(
@@ -119,15 +129,3 @@ def _describe_end(run: PipelineRun, client: MageClient | None) -> str:
     if reason.error is None:
         return "No block says why; the run's log in Mage may."
     return f"None of its blocks has failed; Mage's log says: {_describe_reason(reason, MOST_LINES)}"
-
-
-def describe(run: PipelineRun) -> str:
-    """Say in one line where a run stands: a sentence without its full stop."""
-    sentence = f"{run.name} is {run.status.value}"
-    if run.block_runs:
-        done = sum(block.status is BlockRunStatus.COMPLETED for block in run.block_runs)
-        sentence += f"; {done} of {len(run.block_runs)} blocks are done"
-    for block in run.block_runs:
-        if block.status in (BlockRunStatus.QUEUED, BlockRunStatus.RUNNING):
-            sentence += f", {block.block_uuid} is {block.status.value}"
-    return sentence

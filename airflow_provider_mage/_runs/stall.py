@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._runs.changes import describe
 from airflow_provider_mage._runs.lost_job import (
     is_lost,
     is_queued,
@@ -15,7 +16,6 @@ from airflow_provider_mage._runs.lost_job import (
     why_not_woken,
 )
 from airflow_provider_mage._runs.progress import FALLS, childless_blocks, queued_blocks
-from airflow_provider_mage._runs.report import describe
 from airflow_provider_mage.api.errors import MageError, MageNotFoundError, StalledError
 from airflow_provider_mage.api.models import PipelineRunStatus
 from airflow_provider_mage.api.records import inside, whole_number

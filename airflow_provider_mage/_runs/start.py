@@ -62,10 +62,11 @@ class RunRequest:
 
 
 class ObtainedRun(NamedTuple):
-    """The run that stands for a task, and which runs that may call its own."""
+    """The run that stands for a task, which runs that may call its own, and how it came by it."""
 
     run: PipelineRun
     claim: Claim
+    how: str = "started"
 
 
 def obtain_run(client: MageClient, request: RunRequest, *, retry_from_failure: bool = False) -> ObtainedRun:
@@ -85,11 +86,13 @@ def obtain_run(client: MageClient, request: RunRequest, *, retry_from_failure: b
     earlier = keep_one(client, own)
     run = _go_on(client, earlier, retry_from_failure=retry_from_failure)
     old_errors = _old_errors(earlier) if run and earlier else ()
+    has_failed = earlier is not None and earlier.status is PipelineRunStatus.FAILED
+    how = "started" if run is None else "repaired" if has_failed else "reattached"
     run = run or _start(client, request).run
     # What an earlier attempt has asked for may still be on its way. The search has seen all lower ids.
     since_id = max((one.id for one in newest), default=0)
     claim = _open_claim(client, request, since_id=since_id)
-    return ObtainedRun(run, replace(claim, old_errors=old_errors))
+    return ObtainedRun(run, replace(claim, old_errors=old_errors), how)
 
 
 def runs_left_behind(client: MageClient, request: RunRequest, *, patience: float) -> list[PipelineRun]:

@@ -7,11 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._runs.changes import MOST_LINES, Changes, describe, duration
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
 from airflow_provider_mage._runs.log_stream import BEAT, LogStream, ReadLogs
 from airflow_provider_mage._runs.lost_job import LOST_AFTER, may_be_lost
 from airflow_provider_mage._runs.progress import Falls, is_running, may_be_working
-from airflow_provider_mage._runs.report import describe
 from airflow_provider_mage._runs.stall import HandleStall, StallMemory, handle_stall, warn_of_stream
 from airflow_provider_mage._waiting.watch import Over, Watch
 from airflow_provider_mage.api.errors import MageError, MageNotFoundError
@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.models import PipelineRun
 
 log = logging.getLogger(__name__)
+
+# Seconds without a line after which one says that the run goes on.
+HEARTBEAT = 300.0
 
 # Seconds for which a run that is over may be waited for, until all that its blocks have written is told.
 LONGEST_TAIL = 120.0
@@ -84,6 +87,10 @@ class RunWatch(Watch["PipelineRun"]):
         self._changed_at: float | None = None
         self._warned_at = self._handled_at = 0.0
         self._falls = Falls()
+        self._changes = Changes()
+        self._run: PipelineRun | None = None
+        self._first_seen_at: float | None = None
+        self._told_at = 0.0
         self._looks_without_blocks = 0
         self._old_errors = set(claim.old_errors) if claim else set()
 
@@ -100,9 +107,16 @@ class RunWatch(Watch["PipelineRun"]):
                 "given its id away again. Clear the task to run the pipeline once more."
             )
         self._seen_at = now
+        if self._first_seen_at is None:
+            self._first_seen_at = self._told_at = now
         if self._logs is not None:
             self._logs.see(seen, now)
-        # Not told as a change: what its end means is for whoever waits to say.
+        # What its end means is for whoever waits to say.
+        for line in self._changes.see(seen, now):
+            self._told_at = now
+            log.info("%s", line)
+        self._state = describe(seen)
+        self._run = seen
         if seen.status.is_terminal:
             self._over = seen
             return
@@ -119,9 +133,6 @@ class RunWatch(Watch["PipelineRun"]):
         if self._changed_at is None or snapshot != self._snapshot or may_be_working(seen):
             self._changed_at = self._warned_at = self._handled_at = now
         self._snapshot = snapshot
-        if describe(seen) != self._state:
-            self._state = describe(seen)
-            log.info("%s.", self._state)
         fallen = self._falls.see(seen)
         if fallen:
             self._due.append(HandleStall(seen, self.rules, fallen=fallen))
@@ -157,12 +168,32 @@ class RunWatch(Watch["PipelineRun"]):
             return step
         if self._over is not None:
             return None if self._waits_for_logs(now) else Over(self._over)
-        return self._due.pop(0) if self._due else None
+        if self._due:
+            self._told_at = now
+            return self._due.pop(0)
+        if self._run is not None and now - self._told_at >= HEARTBEAT:
+            self._told_at = now
+            log.info("%s", self._describe_wait(self._run, now))
+        return None
 
     def next_duty(self) -> float | None:
-        """Return the time of the next look for duplicates, or at the logs."""
-        moments = [moment for moment in (self._next_check(), self._logs_at) if moment is not None]
-        return min(moments, default=None)
+        """Return the time of the next look for duplicates or at the logs, or of the next heartbeat."""
+        heartbeat = None if self._run is None or self._over else self._told_at + HEARTBEAT
+        moments = (self._next_check(), self._logs_at, heartbeat)
+        return min((moment for moment in moments if moment is not None), default=None)
+
+    def _describe_wait(self, run: PipelineRun, now: float) -> str:
+        """Say that a run goes on, and for how long it has, by Mage's dates or by what was seen of it."""
+        first = now if self._first_seen_at is None else self._first_seen_at
+        if run.status is PipelineRunStatus.INITIAL:
+            return f"{run.name} has been queued for {duration(now - first)}."
+        began = run.started_at.timestamp() if run.started_at else now
+        seconds = now - min(first, began)
+        running = [block.block_uuid for block in run.block_runs if block.status is BlockRunStatus.RUNNING]
+        names = f": {', '.join(running[:MOST_LINES])}" if running else ""
+        done = sum(block.status is BlockRunStatus.COMPLETED for block in run.block_runs)
+        of_all = f" ({done} of {len(run.block_runs)} blocks are done)" if run.block_runs else ""
+        return f"{run.name} is still running after {duration(seconds)}{names}{of_all}."
 
     def _next_check(self) -> float | None:
         return None if self._claim is None else self._claim.next_check(self._checked_at)

@@ -239,6 +239,24 @@ class MageClient(MageLogs):
             return f"{self.ui_url}/pipeline-runs"
         return f"{self.ui_url}/pipelines/{quote(pipeline_uuid, safe='')}/runs/{pipeline_run_id}"
 
+    def pipeline_url(self, pipeline_uuid: str) -> str:
+        """Return the address of a pipeline's page in Mage's own UI, with its pipeline schedules."""
+        return f"{self.ui_url}/pipelines/{quote(pipeline_uuid, safe='')}/triggers"
+
+    def log_url(self, pipeline_uuid: str, pipeline_run_id: int, block_run_id: int | None = None) -> str:
+        """
+        Tell where a log is in Mage's own UI.
+
+        :param pipeline_uuid: The pipeline.
+        :param pipeline_run_id: The run.
+        :param block_run_id: One of its block runs; None for all of the run.
+        :return: The address of the page.
+        """
+        which = f"pipeline_run_id%5B%5D={pipeline_run_id}"
+        if block_run_id is not None:
+            which = f"block_run_id%5B%5D={block_run_id}"
+        return f"{self.ui_url}/pipelines/{quote(pipeline_uuid, safe='')}/logs?{which}"
+
     # Block runs
 
     def list_block_runs(self, pipeline_run_id: int) -> list[BlockRun]:

@@ -158,6 +158,8 @@ class MagePipelineRunFailed(MageError):  # noqa: N818  # a public name; says wha
     :param pipeline_run_id: The run.
     :param status: Its status: ``failed`` or ``cancelled``.
     :param failed_blocks: The ``block_uuid`` of each block that failed, in Mage's order.
+    :param url: The run's page in Mage.
+    :param log_url: The page with the log of the first of these blocks, or of the run; empty if there is none.
     """
 
     def __init__(
@@ -167,8 +169,12 @@ class MagePipelineRunFailed(MageError):  # noqa: N818  # a public name; says wha
         pipeline_run_id: int | None = None,
         status: str = "",
         failed_blocks: tuple[str, ...] = (),
+        url: str = "",
+        log_url: str = "",
     ) -> None:
         super().__init__(message)
+        self.url = url
+        self.log_url = log_url
         self.pipeline_run_id = pipeline_run_id
         self.status = status
         self.failed_blocks = failed_blocks

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import tenacity
 
-from airflow_provider_mage.api.errors import MageTransportError
+from airflow_provider_mage.api.errors import MageError, MageTransportError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,7 +89,12 @@ def call_with_retries(
         before_sleep=_log_pause,
         reraise=True,
     )
-    return retrying(send)
+    try:
+        return retrying(send)
+    except MageError as error:
+        failure = error
+    # Without the frames of the libraries below, which would be most of what a person reads.
+    raise failure.with_traceback(None)
 
 
 _back_off: Any = tenacity.wait_exponential(multiplier=FIRST_PAUSE) + tenacity.wait_random(0, FIRST_PAUSE)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from airflow_provider_mage._arguments import read_id, read_name, read_seconds, read_switch
 from airflow_provider_mage._runs.schedule import DEFAULT_NAME
+from airflow_provider_mage.links import PIPELINE_URL, MagePipelineLink
 from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class MageRunBlockOperator(MageOperator):
         "pipeline_schedule_name",
         *MageOperator.template_fields,
     )
+    operator_extra_links = (MagePipelineLink(),)
     template_fields_renderers: ClassVar[dict[str, str]] = {"variables": "json"}
 
     def __init__(
@@ -71,7 +73,7 @@ class MageRunBlockOperator(MageOperator):
         self.incomplete_only = read_switch(incomplete_only, "incomplete_only")
         self.timeout = read_seconds(timeout, "timeout")
 
-    def execute(self, context: Context) -> Any:  # noqa: ARG002  # Airflow's signature
+    def execute(self, context: Context) -> Any:
         """Run the block and return its output."""
         from airflow_provider_mage._runs.schedule import schedule_for
         from airflow_provider_mage._runs.variables import check_block_variables
@@ -86,6 +88,7 @@ class MageRunBlockOperator(MageOperator):
             else read_name(self.pipeline_schedule_name, "pipeline_schedule_name")
         )
         client = self.hook.pro_client
+        context["ti"].xcom_push(key=PIPELINE_URL, value=client.pipeline_url(pipeline_uuid))
         schedule = schedule_for(client, pipeline_uuid, pipeline_schedule_id=schedule_id, name=schedule_name)
         self.log.info("Running block %s of pipeline %s.", block_uuid, pipeline_uuid)
         output = client.run_block(

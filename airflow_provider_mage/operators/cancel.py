@@ -7,6 +7,12 @@ from typing import TYPE_CHECKING, Any
 from airflow_provider_mage._arguments import require_id
 from airflow_provider_mage._runs.cancel import cancel_run
 from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.links import (
+    PIPELINE_RUN_URL,
+    PIPELINE_URL,
+    MagePipelineLink,
+    MagePipelineRunLink,
+)
 from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
@@ -24,17 +30,22 @@ class MageCancelPipelineRunOperator(MageOperator):
     """
 
     template_fields: Sequence[str] = ("pipeline_run_id", *MageOperator.template_fields)
+    operator_extra_links = (MagePipelineRunLink(), MagePipelineLink())
 
     def __init__(self, pipeline_run_id: int | str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.pipeline_run_id = pipeline_run_id
 
-    def execute(self, context: Context) -> int:  # noqa: ARG002
+    def execute(self, context: Context) -> int:
         """Cancel the run and see that it is over."""
         pipeline_run_id = require_id(self.pipeline_run_id, "pipeline_run_id")
         client = self.client
         # A run that does not exist is an error, not a success.
-        client.get_pipeline_run(pipeline_run_id, short=True)
+        pipeline_uuid = client.get_pipeline_run(pipeline_run_id).pipeline_uuid
+        url = client.pipeline_run_url(pipeline_uuid, pipeline_run_id)
+        context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
+        if pipeline_uuid:
+            context["ti"].xcom_push(key=PIPELINE_URL, value=client.pipeline_url(pipeline_uuid))
         if not cancel_run(client, pipeline_run_id):
             raise MageError(
                 f"Cannot cancel run {pipeline_run_id}; it may still be running: see the warning above."

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn
 
-from airflow.providers.common.compat.sdk import conf, get_current_context
+from airflow.providers.common.compat.sdk import conf
 
 from airflow_provider_mage._arguments import (
     read_choice,
@@ -17,25 +17,31 @@ from airflow_provider_mage._arguments import (
     read_switch,
     read_switch_or,
 )
-from airflow_provider_mage._compat import is_deferral_timeout
-from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
-from airflow_provider_mage._runs.duplicates import cancel_duplicates
-from airflow_provider_mage._runs.identity import Claim, RunIdentity
+from airflow_provider_mage._compat import count, measure
+from airflow_provider_mage._runs.changes import describe_end
+from airflow_provider_mage._runs.identity import Claim
 from airflow_provider_mage._runs.log_stream import LogStream
 from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
 from airflow_provider_mage._runs.rules import ON_FAILURE, ON_STALL, RunRules
 from airflow_provider_mage._runs.schedule import DEFAULT_NAME, schedule_for
 from airflow_provider_mage._runs.stall import StallMemory
-from airflow_provider_mage._runs.start import RunRequest, obtain_run, runs_left_behind
+from airflow_provider_mage._runs.start import RunRequest, obtain_run
 from airflow_provider_mage._runs.variables import run_variables
 from airflow_provider_mage._runs.watch import RunWatch, act
 from airflow_provider_mage._waiting.connected import Connected
 from airflow_provider_mage._waiting.drive import wait
-from airflow_provider_mage.api.errors import StalledError
-from airflow_provider_mage.api.retries import KILLED, ONCE, RetryPolicy
-from airflow_provider_mage.links import PIPELINE_RUN_ID, PIPELINE_RUN_URL, MagePipelineRunLink
+from airflow_provider_mage.api.errors import MagePipelineRunFailed, StalledError
+from airflow_provider_mage.api.retries import ONCE, RetryPolicy
+from airflow_provider_mage.links import (
+    PIPELINE_RUN_ID,
+    PIPELINE_RUN_URL,
+    PIPELINE_URL,
+    RUN_LINKS,
+    tell_failure,
+)
 from airflow_provider_mage.operators.base import MageOperator
 from airflow_provider_mage.operators.cancel import MageCancelPipelineRunOperator
+from airflow_provider_mage.operators.killable import KillableRunOperator
 from airflow_provider_mage.triggers.event import read_event
 
 if TYPE_CHECKING:
@@ -51,7 +57,7 @@ if TYPE_CHECKING:
 __all__ = ["MageCancelPipelineRunOperator", "MageTriggerPipelineOperator"]
 
 
-class MageTriggerPipelineOperator(MageOperator):
+class MageTriggerPipelineOperator(KillableRunOperator):
     """
     Runs a Mage pipeline, and is green only if Mage says ``completed``.
 
@@ -106,7 +112,7 @@ class MageTriggerPipelineOperator(MageOperator):
         *MageOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"variables": "json"}
-    operator_extra_links = (MagePipelineRunLink(),)
+    operator_extra_links = RUN_LINKS
 
     def __init__(
         self,
@@ -130,7 +136,12 @@ class MageTriggerPipelineOperator(MageOperator):
         max_log_lines: int = 1000,
         **kwargs: Any,
     ) -> None:
-        super().__init__(**kwargs)
+        super().__init__(
+            durable=read_switch(durable, "durable"),
+            cancel_on_kill=read_switch(cancel_on_kill, "cancel_on_kill"),
+            timeout=None if timeout is None else read_seconds(timeout, "timeout"),
+            **kwargs,
+        )
         self.pipeline_uuid = pipeline_uuid
         self.variables = variables
         self.pipeline_schedule_id = pipeline_schedule_id
@@ -139,19 +150,12 @@ class MageTriggerPipelineOperator(MageOperator):
         self.wait_for_completion = read_switch(wait_for_completion, "wait_for_completion")
         self.deferrable = read_switch(deferrable, "deferrable")
         self.poll_interval = read_seconds(poll_interval, "poll_interval")
-        self.timeout = None if timeout is None else read_seconds(timeout, "timeout")
-        self.durable = read_switch(durable, "durable")
         self.retry_from_failure = read_switch(retry_from_failure, "retry_from_failure")
-        self.cancel_on_kill = read_switch(cancel_on_kill, "cancel_on_kill")
         self.max_unreachable = read_seconds(max_unreachable, "max_unreachable", least=0.0)
         self.stall_timeout = read_seconds(stall_timeout, "stall_timeout")
         self.on_stall = read_choice(on_stall, "on_stall", ON_STALL)
         self.stream_logs = read_switch_or(stream_logs, "stream_logs", ON_FAILURE)
         self.max_log_lines = read_count(max_log_lines, "max_log_lines")
-        self._request: RunRequest | None = None
-        self._pipeline_run_id: int | None = None
-        self._claim: Claim | None = None
-        self._is_killed = False
 
     def execute(self, context: Context) -> int:
         """Obtain the run that stands for this task, and wait for its end."""
@@ -159,23 +163,26 @@ class MageTriggerPipelineOperator(MageOperator):
         client = self.client.with_retries(RetryPolicy(self.max_unreachable))
         self._request = self._make_request(context, client)
         obtained = obtain_run(client, self._request, retry_from_failure=self.retry_from_failure)
+        count(f"run.{obtained.how}")
         run, self._claim = obtained.run, obtained.claim
         self._pipeline_run_id = run.id
         url = client.pipeline_run_url(self._request.pipeline_uuid, run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_ID, value=run.id)
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
+        pipeline_url = client.pipeline_url(self._request.pipeline_uuid)
+        context["ti"].xcom_push(key=PIPELINE_URL, value=pipeline_url)
         self.log.info("Run %s of pipeline %s: %s", run.id, self._request.pipeline_uuid, url)
         if self.wait_for_completion:
             if self.timeout is not None:
                 rules = replace(rules, deadline=client.clock.time() + self.timeout)
             if self.deferrable and not run.status.is_terminal:
                 self._defer(run, rules)
-            self._wait(run, rules)
+            self._wait(run, rules, context)
         return run.id
 
     def execute_complete(
         self,
-        context: Context,  # noqa: ARG002
+        context: Context,
         event: Any = None,
         deadline: float | None = None,
         claim: dict[str, Any] | None = None,
@@ -185,81 +192,25 @@ class MageTriggerPipelineOperator(MageOperator):
         self._claim = Claim.from_dict(claim)
         self._pipeline_run_id, failure = read_event(event, "pipeline_run_id")
         if isinstance(failure, (TimeoutError, StalledError)):
-            raise self._give_up(failure) from failure
+            raise self._give_up(failure)
         if failure:
-            raise failure
+            self._fail(failure, context)
         if "status" in event:
-            self.log.info("Run %s %s.", self._pipeline_run_id, event["status"])
+            said = event.get("outcome", f"Run {self._pipeline_run_id} {event['status']}")
+            self.log.info("%s.", said)
+            count("run.completed")
             return self._pipeline_run_id
         # A trigger of version 0.1.0 does not say how the run has ended.
         client = self.client.with_retries(RetryPolicy(self.max_unreachable))
         run = client.get_pipeline_run(self._pipeline_run_id)
         if not run.status.is_terminal:
             self._defer(run, self._rules(deadline))
-        self._judge(run, old_errors=None)
+        self._judge(run, context, old_errors=None)
         return run.id
-
-    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
-        """Cancel the run if the deferral took too long, of which Airflow tells us in no other way."""
-        if not is_deferral_timeout(next_method, next_kwargs):
-            return super().resume_execution(next_method, next_kwargs, context)
-        fate = self._cancel()
-        try:
-            return super().resume_execution(next_method, next_kwargs, context)
-        except Exception as error:
-            limit = self.execution_timeout
-            seconds = f" of {limit.total_seconds():g} s" if limit else ""
-            raise type(error)(f"The execution_timeout{seconds} is over; {fate}.") from error
-
-    def on_kill(self) -> None:
-        """Cancel the run, also one that was asked for but not answered yet."""
-        self._is_killed = True
-        self._cancel()
-
-    def _cancel(self) -> str:
-        """Cancel the run if the author wishes, and say, after a semicolon, what has become of it."""
-        subject = "its run" if self._pipeline_run_id is None else f"run {self._pipeline_run_id}"
-        if not self.cancel_on_kill:
-            return f"{subject} was left alone, as `cancel_on_kill` says"
-        fates = []
-        try:
-            client = self.client.with_retries(KILLED)
-            for pipeline_run_id in self._runs_to_cancel(client):
-                status = cancel_run(client, pipeline_run_id, self._claim)
-                fates.append(describe_fate(pipeline_run_id, status))
-                if self._claim is not None and self._claim.checks_at:
-                    cancel_duplicates(client, pipeline_run_id, self._claim)
-        except Exception as error:  # noqa: BLE001  whatever it is, it must not hide why the task was killed
-            self.log.warning("Cannot look for the task's run; it may still be running. %s", error)
-            return f"{subject} could not be looked for, and may still be going on: see the log"
-        return " and ".join(fates) or "no run of it was found"
-
-    def _give_up(self, error: Exception) -> Exception:
-        """Cancel the run, and return the error that says so, of the same kind as why it is given up."""
-        fate = self._cancel()
-        if isinstance(error, TimeoutError):
-            over = "The time is over" if self.timeout is None else f"{self.timeout:g} s are over"
-            return TimeoutError(f"{over}; {fate}. Last seen: {str(error).removeprefix('Timed out: ')}")
-        return StalledError(f"{error} {fate[:1].upper()}{fate[1:]}.")
-
-    def _runs_to_cancel(self, client: MageClient) -> list[int]:
-        if self._pipeline_run_id is not None:
-            return [self._pipeline_run_id]
-        if self._request is not None:
-            return [run.id for run in runs_left_behind(client, self._request, patience=KILLED.retry_for)]
-        # Resumed only to be killed: this instance has never seen its run.
-        context = get_current_context()
-        ti = context["ti"]
-        self._claim = Claim(self._identity(context))
-        pipeline_run_id = ti.xcom_pull(task_ids=ti.task_id, key=PIPELINE_RUN_ID, map_indexes=ti.map_index)
-        return [] if pipeline_run_id is None else [int(pipeline_run_id)]
 
     def _rules(self, deadline: float | None) -> RunRules:
         # Each option is an argument of the operator's under the same name.
         return RunRules.from_dict({**vars(self), "deadline": deadline})
-
-    def _identity(self, context: Context) -> RunIdentity:
-        return RunIdentity.from_context(context, retries=self.retries or 0, is_durable=self.durable)
 
     def _make_request(self, context: Context, client: MageClient) -> RunRequest:
         # All that is templated is read here, before anything is sent.
@@ -298,10 +249,11 @@ class MageTriggerPipelineOperator(MageOperator):
             timeout=self.execution_timeout,
         )
 
-    def _wait(self, run: PipelineRun, rules: RunRules) -> None:
+    def _wait(self, run: PipelineRun, rules: RunRules, context: Context) -> None:
         client, memory = self.client.with_retries(ONCE), StallMemory()
         logs = LogStream(rules.max_log_lines) if rules.stream_logs is True else None
         ask, watch = Connected(self._connect, client).ask, RunWatch(run.id, rules, self._claim, logs)
+        began = client.clock.monotonic()
         try:
             run = wait(
                 watch,
@@ -311,21 +263,13 @@ class MageTriggerPipelineOperator(MageOperator):
                 first=run,
             )
         except (TimeoutError, StalledError) as error:
-            raise self._give_up(error) from error
+            raise self._give_up(error) from None  # which says all that this one says
+        measure("run.wait", client.clock.monotonic() - began)
         if logs is not None:
-            logs.close(client.pipeline_run_url(run.pipeline_uuid, run.id))
-        self._judge(run, old_errors=watch.old_errors)
+            logs.close(client.log_url(run.pipeline_uuid, run.id))
+        self._judge(run, context, old_errors=watch.old_errors)
 
-    def _connect(self) -> MageClient:
-        """Read the connection anew, also for :meth:`on_kill`, which cannot do so itself."""
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        hook = MageHook(read_name(self.mage_conn_id, "mage_conn_id"))
-        client = hook.client.with_retries(ONCE)
-        self.hook = hook
-        return client
-
-    def _judge(self, run: PipelineRun, *, old_errors: Collection[int] | None) -> None:
+    def _judge(self, run: PipelineRun, context: Context, *, old_errors: Collection[int] | None) -> None:
         client = self.client.with_retries(ONCE)
         failure = failure_of(
             run,
@@ -336,5 +280,12 @@ class MageTriggerPipelineOperator(MageOperator):
             last_lines=self._rules(None).last_log_lines,
         )
         if failure:
-            raise failure
-        self.log.info("%s completed.", run.name)
+            self._fail(failure, context)
+        self.log.info("%s.", describe_end(run))
+        count("run.completed")
+
+    def _fail(self, failure: Exception, context: Context) -> NoReturn:
+        if isinstance(failure, MagePipelineRunFailed):
+            count("run.failed")
+        tell_failure(context["ti"], failure)
+        raise failure

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._arguments import read_choice, read_id, read_name
+from airflow_provider_mage.links import PIPELINE_URL, MagePipelineLink
 from airflow_provider_mage.operators.base import MageOperator
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class MagePipelineScheduleOperator(MageOperator):
         "pipeline_schedule_name",
         *MageOperator.template_fields,
     )
+    operator_extra_links = (MagePipelineLink(),)
 
     def __init__(
         self,
@@ -54,10 +56,12 @@ class MagePipelineScheduleOperator(MageOperator):
         self.pipeline_uuid = pipeline_uuid
         self.pipeline_schedule_name = pipeline_schedule_name
 
-    def execute(self, context: Context) -> int:  # noqa: ARG002  # Airflow's signature
+    def execute(self, context: Context) -> int:
         """Find the schedule and give it the status."""
         status = read_choice(self.status, "status", STATUSES)
         schedule = self._find()
+        url = self.client.pipeline_url(schedule.pipeline_uuid)
+        context["ti"].xcom_push(key=PIPELINE_URL, value=url)
         name = f"Pipeline schedule {schedule.id} ({schedule.name!r}) of pipeline {schedule.pipeline_uuid}"
         if schedule.status == status:
             self.log.info("%s is %s already: nothing to do.", name, status)

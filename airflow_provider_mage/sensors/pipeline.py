@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._arguments import read_name, require_id
-from airflow_provider_mage._runs.report import describe, failure_of
+from airflow_provider_mage._runs.changes import Changes, describe_end
+from airflow_provider_mage._runs.report import failure_of
 from airflow_provider_mage._waiting.connected import Connected
-from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.api.errors import MageError, MagePipelineRunFailed
 from airflow_provider_mage.api.retries import ONCE
-from airflow_provider_mage.links import PIPELINE_RUN_URL, MagePipelineRunLink
+from airflow_provider_mage.links import PIPELINE_RUN_URL, PIPELINE_URL, RUN_LINKS, tell_failure
 from airflow_provider_mage.sensors.deferrable import DeferrableSensor
 
 if TYPE_CHECKING:
@@ -39,7 +41,7 @@ class MagePipelineRunSensor(DeferrableSensor):
     """
 
     template_fields: Sequence[str] = ("pipeline_run_id", "mage_conn_id")
-    operator_extra_links = (MagePipelineRunLink(),)
+    operator_extra_links = RUN_LINKS
     ui_color = "#e8e0ff"
 
     def __init__(
@@ -53,6 +55,7 @@ class MagePipelineRunSensor(DeferrableSensor):
         self.pipeline_run_id = pipeline_run_id
         self.mage_conn_id = mage_conn_id
         self._created_at: datetime | None = None
+        self._changes: Changes | None = None
 
     @cached_property
     def hook(self) -> MageHook:
@@ -83,12 +86,15 @@ class MagePipelineRunSensor(DeferrableSensor):
 
     def execute_complete(self, context: Context, event: Any = None, deadline: float | None = None) -> None:
         """Go on after the trigger has waited, until the ``deadline``, as in ``time.time()``."""
-        pipeline_run_id = self._read_event(event, "pipeline_run_id")
+        try:
+            pipeline_run_id = self._read_event(event, "pipeline_run_id")
+        except MagePipelineRunFailed as failure:
+            tell_failure(context["ti"], failure)
+            raise
         # A trigger of version 0.1.0 does not say how the run has ended.
-        is_over = "status" in event or self._look(context)
-        if is_over:
-            self.log.info("Run %s completed.", pipeline_run_id)
-        else:
+        if "status" in event:
+            self.log.info("%s.", event.get("outcome", f"Run {pipeline_run_id} completed"))
+        elif not self._look(context):
             self._defer(deadline)
 
     def _look(self, context: Context) -> bool:
@@ -97,14 +103,23 @@ class MagePipelineRunSensor(DeferrableSensor):
         # By Mage's clock: the feed of ended runs need not go back any further.
         self._created_at = run.created_at
         url = self.hook.client.pipeline_run_url(run.pipeline_uuid, run.id)
-        context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
-        self.log.info("%s: %s", describe(run), url)
+        if self._changes is None:
+            self._changes = Changes()
+            context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
+            if run.pipeline_uuid:
+                pipeline_url = self.hook.client.pipeline_url(run.pipeline_uuid)
+                context["ti"].xcom_push(key=PIPELINE_URL, value=pipeline_url)
+            self.log.info("%s: %s", run.name, url)
+        for line in self._changes.see(run, time.time()):
+            self.log.info("%s", line)
         if not run.status.is_terminal:
             return False
         # Nobody here has watched the run from its start.
         failure = self._connected.ask(lambda client: failure_of(run, url, client, old_errors=None))
         if failure:
+            tell_failure(context["ti"], failure)
             raise failure
+        self.log.info("%s.", describe_end(run))
         return True
 
     def _defer(self, deadline: float | None) -> None:

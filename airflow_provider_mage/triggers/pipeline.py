@@ -80,16 +80,19 @@ class MagePipelineRunTrigger(MageTrigger):
         )
 
     def _undo(self) -> None:
-        from airflow_provider_mage._runs.cancel import cancel_run
+        from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
         from airflow_provider_mage._runs.duplicates import cancel_duplicates
         from airflow_provider_mage.api.retries import KILLED
 
         client, claim = _connect(self.mage_conn_id).with_retries(KILLED), Claim.from_dict(self.claim)
-        cancel_run(client, self.pipeline_run_id, claim)
+        status = cancel_run(client, self.pipeline_run_id, claim)
+        self.log.info("This task was killed; %s.", describe_fate(self.pipeline_run_id, status))
         if claim is not None and claim.checks_at:
             cancel_duplicates(client, self.pipeline_run_id, claim)
 
     async def _wait(self, call: Call) -> dict[str, Any]:
+        from airflow_provider_mage._compat import measure
+        from airflow_provider_mage._runs.changes import describe_end
         from airflow_provider_mage._runs.poller import Watcher
         from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
         from airflow_provider_mage._runs.watch import RunWatch
@@ -117,20 +120,23 @@ class MagePipelineRunTrigger(MageTrigger):
                 with suppress(asyncio.TimeoutError):  # the watch knows what follows from that
                     return await within(left, poller.act(step))
 
+            began = time.monotonic()
             run = await wait_async(watch, look, act, time.time)
+            measure("run.wait", time.monotonic() - began)
         reason = KILLED_REASON if self.is_undone else ""
 
         def judge(client: MageClient) -> MagePipelineRunFailed | None:
             url = client.pipeline_run_url(run.pipeline_uuid, run.id)
             if logs is not None:
-                logs.close(url)
+                logs.close(client.log_url(run.pipeline_uuid, run.id))
             # Whoever waits for anybody's run cannot know what was before.
             old_errors = watch.old_errors if self.claim else None
             last_lines = self.rules.last_log_lines
             return failure_of(run, url, client, old_errors=old_errors, reason=reason, last_lines=last_lines)
 
         # The poller may have ended with its last watcher; it still knows how to ask.
-        return {"failure": await poller.ask(judge), "status": run.status.value}
+        failure = await poller.ask(judge)
+        return {"failure": failure, "status": run.status.value, "outcome": describe_end(run)}
 
     async def _stream_logs(self) -> LogStream | None:
         """Go on with the logs where this, or a triggerer that has died, has stored that it was."""
@@ -151,6 +157,7 @@ _pollers: dict[tuple[int, str], RunPoller] = {}
 
 def _poller_of(mage_conn_id: str, call: Call) -> RunPoller:
     """Return this process's one poller for a connection; it ends when its last watcher leaves."""
+    from airflow_provider_mage._compat import measure
     from airflow_provider_mage._runs.poller import RunPoller
     from airflow_provider_mage._waiting.connected import Connected
 
@@ -159,7 +166,9 @@ def _poller_of(mage_conn_id: str, call: Call) -> RunPoller:
     if poller is None:
         connected = Connected(partial(_connect, mage_conn_id))
         ask = partial(call, connected.ask)
-        poller = _pollers[key] = RunPoller(ask, on_idle=partial(_pollers.pop, key, None))
+        poller = _pollers[key] = RunPoller(
+            ask, on_idle=partial(_pollers.pop, key, None), on_round=partial(measure, "poller.round")
+        )
     return poller
 
 

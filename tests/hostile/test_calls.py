@@ -45,7 +45,7 @@ ARGUMENTS = {
     "cluster_id": "c1",
     "env_vars": {"A": "1"},
 }
-NO_REQUEST = {"is_same_connection", "pipeline_run_url", "with_retries", "connect"}
+NO_REQUEST = {"is_same_connection", "pipeline_run_url", "pipeline_url", "log_url", "with_retries", "connect"}
 # And for those that take any.
 OWN = {"update_pipeline_schedule": {"status": "active"}, "update_pipeline": {"description": "x"}}
 

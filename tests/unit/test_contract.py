@@ -16,7 +16,15 @@ from airflow_provider_mage.triggers.pipeline import MagePipelineRunTrigger
 
 NO_TEMPLATES = {
     *("wait_for_completion", "deferrable", "poll_interval", "timeout", "max_unreachable"),
-    *("durable", "retry_from_failure", "cancel_on_kill", "stall_timeout", "on_stall"),
+    *(
+        "durable",
+        "retry_from_failure",
+        "cancel_on_kill",
+        "stall_timeout",
+        "on_stall",
+        "stream_logs",
+        "max_log_lines",
+    ),
     *("undo_on_kill", "if_busy", "replace"),
     *("run_upstream_blocks", "incomplete_only", "update_workspace_settings"),
     "setup_task_id",

@@ -156,18 +156,20 @@ def test_a_completed_run_is_green(mage, operate, caplog):
     assert task.xcoms == {
         "pipeline_run_id": run_id,
         "pipeline_run_url": f"{mage.url}/pipelines/daily_orders/runs/{run_id}",
+        "mage_pipeline_url": f"{mage.url}/pipelines/daily_orders/triggers",
     }
-    where_it_stood = (
-        f"Run {run_id} of pipeline daily_orders is running; 0 of 3 blocks are done, load_orders is queued."
-    )
-    assert where_it_stood in caplog.messages
+    last = [message for message in caplog.messages if "daily_orders completed after" in message]
+    assert len(last) == 1
+    for number, block in enumerate(("load_orders", "clean_orders", "export_totals"), 1):
+        [line] = [message for message in caplog.messages if message.startswith(f"{block} completed in ")]
+        assert line.endswith(f" s ({number} of 3 blocks)")
 
 
 def test_a_failed_run_is_red_and_names_the_block_and_its_error(mage, operate):
     with pytest.raises(MagePipelineRunFailed) as caught:
         operate(pipeline_uuid="broken_orders").run()
-    assert str(caught.value).splitlines() == [
-        "Run 1 of pipeline broken_orders is failed.",
+    assert re.sub(r" after [\d.]+ s\.", "", str(caught.value)).splitlines() == [
+        "Run 1 of pipeline broken_orders failed",
         "Block check_orders failed: ValueError: 4 of 40 orders have a negative amount",
         "  at line 10 of its code, in check_orders: raise ValueError(reason)",
         f"See {mage.url}/pipelines/broken_orders/runs/1",
@@ -217,7 +219,7 @@ def test_a_run_that_takes_too_long_is_cancelled(mage, operate, timeout):
     with pytest.raises(TimeoutError) as caught:
         operate(timeout=timeout).run()
     assert str(caught.value) == (
-        "0.3 s are over; run 1 was cancelled. Last seen: Run 1 of pipeline daily_orders is initial."
+        "0.3 s are over; run 1 was cancelled. Last seen: Run 1 of pipeline daily_orders is queued."
     )
     assert the_run(mage).status == "cancelled"
 
@@ -273,7 +275,7 @@ def test_a_stalled_run_is_cancelled_if_so_wished(mage, operate):
     mage.stop_scheduler()
     with pytest.raises(StalledError, match="scheduler is") as caught:
         operate(stall_timeout=0.3, on_stall="fail").run()
-    assert "is initial" in str(caught.value)
+    assert "is queued" in str(caught.value)
     assert the_run(mage).status == "cancelled"
 
 

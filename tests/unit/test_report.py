@@ -38,7 +38,7 @@ def test_failure_names_run_block_reason_and_link():
     )
 
     assert str(failure).splitlines() == [
-        "Run 7 of pipeline p is failed.",
+        "Run 7 of pipeline p failed.",
         "Block b failed: ValueError: no rows",
         f"See {URL}",
     ]
@@ -223,7 +223,7 @@ def test_last_lines_of_the_block_go_into_the_log(client, failed_run, caplog):
 
     told = [record.getMessage() for record in caplog.records if "airflow_provider_mage" in record.name]
     assert told == [
-        "::group::What block clean wrote, the last 20 of 30 lines",
+        "::group::Mage log of block clean, the last 20 of 30 lines",
         *(f"[clean] line {number}" for number in range(10, 30)),
         "::endgroup::",
     ]
