@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from airflow_provider_mage.api.base_client import PAGE_SIZE
-from airflow_provider_mage.api.errors import MageAnswerError, MageAPIError
-from airflow_provider_mage.api.logs import MageLogs
+from airflow_provider_mage.api.errors import MageAnswerError, MageAPIError, MageNotFoundError
 from airflow_provider_mage.api.models import (
     BlockRun,
     PipelineRun,
@@ -19,6 +18,7 @@ from airflow_provider_mage.api.models import (
     Uuid,
     Version,
 )
+from airflow_provider_mage.api.outputs import MageOutputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -34,7 +34,7 @@ ORPHAN = "'NoneType' object has no attribute 'id'"
 FARTHEST_EAST = timedelta(hours=14, seconds=1)
 
 
-class MageClient(MageLogs):
+class MageClient(MageOutputs):
     """
     The pipelines, pipeline schedules, pipeline runs and block runs of one Mage server.
 
@@ -258,6 +258,21 @@ class MageClient(MageLogs):
         return f"{self.ui_url}/pipelines/{quote(pipeline_uuid, safe='')}/logs?{which}"
 
     # Block runs
+
+    def get_block_output(self, pipeline_run_id: int, block_uuid: str) -> Any:
+        """
+        Read what a block has returned in a run.
+
+        :param pipeline_run_id: The run.
+        :param block_uuid: The block; of a dynamic block's child, with the child's name, as in ``kid:monday``.
+        :return: Plain JSON, by the rules of :mod:`airflow_provider_mage.api.outputs`; None if it has returned
+            nothing, or has not run.
+        :raises MageNotFoundError: If the run has no such block.
+        """
+        for block in self.get_pipeline_run(pipeline_run_id).block_runs:
+            if block.block_uuid == block_uuid:
+                return self.read_output(block)
+        raise MageNotFoundError(f"Run {pipeline_run_id} has no block {block_uuid!r}; check the name.")
 
     def list_block_runs(self, pipeline_run_id: int) -> list[BlockRun]:
         """Read the block runs of a run, without their errors, which only its own detail has (observed)."""

@@ -13,6 +13,7 @@ from airflow_provider_mage._arguments import (
     read_datetime,
     read_id,
     read_name,
+    read_optional_name,
     read_seconds,
     read_switch,
     read_switch_or,
@@ -21,6 +22,7 @@ from airflow_provider_mage._compat import count, measure
 from airflow_provider_mage._runs.changes import describe_end
 from airflow_provider_mage._runs.identity import Claim
 from airflow_provider_mage._runs.log_stream import LogStream
+from airflow_provider_mage._runs.outputs import USUAL_BYTES, read_output
 from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
 from airflow_provider_mage._runs.rules import ON_FAILURE, ON_STALL, RunRules
 from airflow_provider_mage._runs.schedule import DEFAULT_NAME, schedule_for
@@ -61,7 +63,8 @@ class MageTriggerPipelineOperator(KillableRunOperator):
     """
     Runs a Mage pipeline, and is green only if Mage says ``completed``.
 
-    Pushes ``pipeline_run_id`` and ``pipeline_run_url`` to XCom before it waits, and returns the run's id.
+    Pushes ``pipeline_run_id`` and ``pipeline_run_url`` to XCom before it waits, and returns the run's id, or
+    what ``output_block`` has returned.
 
     :param pipeline_uuid: The pipeline. (templated)
     :param variables: What the run's blocks get, by name: JSON, dates, and the output of mapped tasks. Every
@@ -100,6 +103,10 @@ class MageTriggerPipelineOperator(KillableRunOperator):
     :param stream_logs: Whether what the blocks write into Mage's log is told in the task's log while they
         run. ``on_failure`` tells the last lines of a block that has failed, False nothing but why.
     :param max_log_lines: The most lines of that.
+    :param output_block: A block whose output is the task's result instead of the run's id. A table comes as a
+        list of records, one of a single row as that record (:mod:`airflow_provider_mage.api.outputs`).
+        (templated)
+    :param max_output_bytes: The most bytes that it may have as JSON; more is an error.
     :param kwargs: ``mage_conn_id`` (templated), and those of every operator.
     """
 
@@ -109,6 +116,7 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         "pipeline_schedule_id",
         "pipeline_schedule_name",
         "execution_date",
+        "output_block",
         *MageOperator.template_fields,
     )
     template_fields_renderers: ClassVar[dict[str, str]] = {"variables": "json"}
@@ -134,6 +142,8 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         on_stall: str = "repair",
         stream_logs: bool | str = ON_FAILURE,
         max_log_lines: int = 1000,
+        output_block: str | None = None,
+        max_output_bytes: int = USUAL_BYTES,
         **kwargs: Any,
     ) -> None:
         super().__init__(
@@ -156,8 +166,10 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         self.on_stall = read_choice(on_stall, "on_stall", ON_STALL)
         self.stream_logs = read_switch_or(stream_logs, "stream_logs", ON_FAILURE)
         self.max_log_lines = read_count(max_log_lines, "max_log_lines")
+        self.output_block = output_block
+        self.max_output_bytes = read_count(max_output_bytes, "max_output_bytes") or USUAL_BYTES
 
-    def execute(self, context: Context) -> int:
+    def execute(self, context: Context) -> Any:
         """Obtain the run that stands for this task, and wait for its end."""
         rules = self._rules(None)  # which may be wrong: so before anything is sent
         client = self.client.with_retries(RetryPolicy(self.max_unreachable))
@@ -178,7 +190,7 @@ class MageTriggerPipelineOperator(KillableRunOperator):
             if self.deferrable and not run.status.is_terminal:
                 self._defer(run, rules)
             self._wait(run, rules, context)
-        return run.id
+        return self._result(run.id)
 
     def execute_complete(
         self,
@@ -187,8 +199,8 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         deadline: float | None = None,
         claim: dict[str, Any] | None = None,
         **_: Any,
-    ) -> int:
-        """Go on after the trigger has waited, with what the deferral has stored; return the run's id."""
+    ) -> Any:
+        """Go on after the trigger has waited, with what the deferral has stored; return the task's result."""
         self._claim = Claim.from_dict(claim)
         self._pipeline_run_id, failure = read_event(event, "pipeline_run_id")
         if isinstance(failure, (TimeoutError, StalledError)):
@@ -199,14 +211,14 @@ class MageTriggerPipelineOperator(KillableRunOperator):
             said = event.get("outcome", f"Run {self._pipeline_run_id} {event['status']}")
             self.log.info("%s.", said)
             count("run.completed")
-            return self._pipeline_run_id
+            return self._result(self._pipeline_run_id)
         # A trigger of version 0.1.0 does not say how the run has ended.
         client = self.client.with_retries(RetryPolicy(self.max_unreachable))
         run = client.get_pipeline_run(self._pipeline_run_id)
         if not run.status.is_terminal:
             self._defer(run, self._rules(deadline))
         self._judge(run, context, old_errors=None)
-        return run.id
+        return self._result(run.id)
 
     def _rules(self, deadline: float | None) -> RunRules:
         # Each option is an argument of the operator's under the same name.
@@ -214,6 +226,8 @@ class MageTriggerPipelineOperator(KillableRunOperator):
 
     def _make_request(self, context: Context, client: MageClient) -> RunRequest:
         # All that is templated is read here, before anything is sent.
+        if read_optional_name(self.output_block, "output_block") and not self.wait_for_completion:
+            raise ValueError("`output_block` needs `wait_for_completion`: only a run that is over has one.")
         pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
         schedule_id = read_id(self.pipeline_schedule_id, "pipeline_schedule_id")
         name = DEFAULT_NAME
@@ -283,6 +297,13 @@ class MageTriggerPipelineOperator(KillableRunOperator):
             self._fail(failure, context)
         self.log.info("%s.", describe_end(run))
         count("run.completed")
+
+    def _result(self, pipeline_run_id: int | None) -> Any:
+        block_uuid = read_optional_name(self.output_block, "output_block")
+        if block_uuid is None or pipeline_run_id is None:
+            return pipeline_run_id
+        client = self.client.with_retries(RetryPolicy(self.max_unreachable))
+        return read_output(client, pipeline_run_id, block_uuid, self.max_output_bytes)
 
     def _fail(self, failure: Exception, context: Context) -> NoReturn:
         if isinstance(failure, MagePipelineRunFailed):

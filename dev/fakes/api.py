@@ -8,7 +8,7 @@ from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from fakes import logs
+from fakes import logs, outputs
 from fakes.databases import STATUSES
 from fakes.messages import HTML, Answer, ApiError, Request, UncaughtError, database_error
 from fakes.project import REPO_PATH, PipelineRun, PipelineSchedule
@@ -136,6 +136,7 @@ class Api:
             ("update", "pipeline_runs", None): self._update_pipeline_run,
             ("delete", "pipeline_runs", None): self._delete_pipeline_run,
             ("list", "pipeline_runs", "block_runs"): self._list_block_runs,
+            ("list", "block_runs", "outputs"): self._list_outputs,
             ("list", "projects", None): self._list_projects,
         }
 
@@ -188,6 +189,8 @@ class Api:
         if self.project.database.is_strict and not call.pk.isdigit():
             raise self._no_number(call, is_logged_in=is_logged_in)
         # An unknown id in front of a child is no error.
+        if call.resource == "block_runs":
+            return
         rows: dict[int, Any] = getattr(self.project, call.resource)
         if call.child is None and _id(call) not in rows:
             raise self.account.not_found()
@@ -570,6 +573,16 @@ class Api:
             schedule = None if run else self.project.pipeline_schedules.get(owner.pipeline_schedule_id or 0)
             found += [listed_block_row(block, schedule) for block in owner.block_runs]
         return _page("block_runs", found, call)
+
+    def _list_outputs(self, call: Call) -> dict[str, Any]:
+        """Show what a block has returned, or nothing: of an unknown block run, too."""
+        for run in self.project.pipeline_runs.values():
+            for block in run.block_runs:
+                if block.id == _id(call) and block.status == "completed":
+                    returned = self.project.pipelines[run.pipeline_uuid].returns.get(block.block_uuid)
+                    shown = outputs.shown(returned, knows_tables=self.version.shows_tables)
+                    return {"outputs": shown, "metadata": {}}
+        return {"outputs": [], "metadata": {}}
 
 
 def _id(call: Call) -> int:

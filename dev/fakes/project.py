@@ -39,6 +39,7 @@ class Pipeline:
         stays ``queued`` until any other job is queued.
     :param fails_silently: Whether a block that fails has its error in its log alone, as have the children of
         dynamic blocks, and the blocks of runs in one process.
+    :param returns: What the blocks return.
     :param prints: What the blocks print, each before it ends.
     :param dies_at: The block that ends its own process each time, and is queued again.
     :param type: ``python``, or ``streaming``: then its runs have no block runs, and do not end.
@@ -53,6 +54,7 @@ class Pipeline:
     error: BaseException = field(default_factory=lambda: ValueError("the block failed"))
     fails_times: int | None = None
     fails_silently: bool = False
+    returns: Mapping[str, Any] = field(default_factory=dict)
     prints: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stalls_at: str | None = None
     loses_job_of: str | None = None

@@ -14,6 +14,7 @@ class Version:
     :param invalid_record_code: The code of ``record_invalid``.
     :param knows_http_error_codes: Whether ``_http_error_codes`` does anything.
     :param tells_process_ids: Whether ``/status`` has the ids of the server's processes.
+    :param shows_tables: Whether a dictionary that a block returns is shown as a table, and not as JSON.
     :param tells_repo_path: Whether runs in lists have ``repo_path``.
     """
 
@@ -23,6 +24,7 @@ class Version:
     knows_http_error_codes: bool = True
     tells_process_ids: bool = True
     tells_repo_path: bool = True
+    shows_tables: bool = True
 
 
 VERSIONS = {
@@ -33,6 +35,7 @@ VERSIONS = {
         knows_http_error_codes=False,
         tells_process_ids=False,
         tells_repo_path=False,
+        shows_tables=False,
     ),
     "0.9.80": Version("0.9.80"),
 }

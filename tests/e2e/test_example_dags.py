@@ -9,6 +9,7 @@ EXPECTED = {
     "example_mage_cluster_group": "success",
     "example_mage_deferrable": "success",
     "example_mage_failing_pipeline": "failed",
+    "example_mage_output": "success",
     "example_mage_pipeline": "success",
     "example_mage_pro_deployment": "success",
     "example_mage_schedule": "success",
@@ -88,7 +89,13 @@ def test_task_links_to_its_run_in_mage(mage, mage_runs, airflow, run_ids, dag_id
     [run] = mage_runs(pipeline_uuid, dag_id)
     url = f"{mage.url}/pipelines/{pipeline_uuid}/runs/{run['id']}"
 
-    assert airflow.extra_links(dag_id, run_ids[dag_id], task_id) == {"Mage run": url}
+    links = {"Mage run": url, "Mage pipeline": f"{mage.url}/pipelines/{pipeline_uuid}/triggers"}
+    if run["status"] == "failed":
+        [block] = [one for one in mage.run(run["id"])["block_runs"] if one["status"] == "failed"]
+        log_page = f"{mage.url}/pipelines/{pipeline_uuid}/logs?block_run_id%5B%5D={block['id']}"
+        links["Mage block log"] = log_page
+    shown = airflow.extra_links(dag_id, run_ids[dag_id], task_id)
+    assert {name: address for name, address in shown.items() if address} == links
     assert airflow.xcoms(dag_id, run_ids[dag_id], task_id)["pipeline_run_url"] == url
 
 
@@ -148,3 +155,12 @@ def test_schedule_is_on_again(mage, run_ids):
     rows = mage.request("GET", "/pipelines/daily_orders/pipeline_schedules")["pipeline_schedules"]
 
     assert [row["status"] for row in rows if row["name"] == "nightly"] == ["active"]
+
+
+def test_output_of_a_block_reaches_another_task(airflow, run_ids):
+    run_id = run_ids["example_mage_output"]
+    rows = airflow.xcoms("example_mage_output", run_id, "run_daily_orders")["return_value"]
+
+    assert [row["country"] for row in rows] == ["DE", "FR", "NL", "PT"]
+    total = round(sum(row["amount"] for row in rows), 2)
+    assert airflow.xcoms("example_mage_output", run_id, "add_up")["return_value"] == total

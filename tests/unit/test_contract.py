@@ -24,6 +24,7 @@ NO_TEMPLATES = {
         "on_stall",
         "stream_logs",
         "max_log_lines",
+        "max_output_bytes",
     ),
     *("undo_on_kill", "if_busy", "replace"),
     *("run_upstream_blocks", "incomplete_only", "update_workspace_settings"),
