@@ -311,7 +311,10 @@ class AirflowServer(Server):
             raise requests.HTTPError(
                 f"{method} {path}: {answer.status_code} {answer.text[:500]}", response=answer
             )
-        return answer.json() if answer.content else None
+        if not answer.content:
+            return None
+        # Airflow 2.11 sends logs as they are.
+        return answer.json() if "json" in answer.headers["Content-Type"] else answer.text
 
     def add_connection(self, connection_id: str, conn_type: str, **fields: Any) -> None:
         """
@@ -540,8 +543,8 @@ class AirflowServer(Server):
         :return: its lines
         """
         path = f"/dags/{dag_id}/dagRuns/{run_id}/taskInstances/{task_id}/logs/{try_number}?full_content=true"
-        content = self.request("GET", path)["content"]
-        return readable(content if isinstance(content, str) else "\n".join(map(json.dumps, content)))
+        log = self.request("GET", path)
+        return readable(log if isinstance(log, str) else "\n".join(map(json.dumps, log["content"])))
 
     def xcoms(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> dict[str, Any]:
         """

@@ -25,7 +25,7 @@ HERE = Path(__file__).resolve().parent
 DAG_DIRS = [EXAMPLE_DAGS, HERE / "dags"]
 LIFECYCLE_DAGS = HERE / "lifecycle_dags"
 CLUSTER_DAGS = HERE / "cluster_dags"
-FAILING_DAGS = HERE / "failing_dags"
+LOG_DAGS = HERE / "log_dags"
 SECOND_DATABASE = "second_airflow"
 TEST_PROJECT = HERE.parent / "mage_project"
 
@@ -114,7 +114,7 @@ def airflow(
     wrong_password: str,
     env_var_secret: str,
 ) -> Iterator[AirflowServer]:
-    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS, FAILING_DAGS]
+    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS, LOG_DAGS]
     # DEBUG: what must not leak must not leak there either
     with AirflowServer(postgresql.url(DATABASE), dags=dags, logging_level="DEBUG") as server:
         mage = starting_mage.result()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from failing_pipelines import PIPELINES
 
@@ -35,3 +37,34 @@ def test_last_lines_of_the_log_say_why(airflow, mage, run_id, name, mode):
     assert expected.reason in tail
     assert expected.line in tail
     assert f"{mage.url}/pipelines/{name}/runs/{run}" in tail
+
+
+SNAPSHOT = """[raises] 40 orders
+[raises] 4 are negative
+Run N failed: MAGE/pipelines/raises/runs/N
+Log of block raises: MAGE/pipelines/raises/logs?block_run_id%5B%5D=N
+MagePipelineRunFailed: Run N of pipeline raises failed after N s.
+Block raises failed: ValueError: 4 of 40 orders are negative
+  at line 9 of its code, in run: raise ValueError("4 of 40 orders are negative")
+See MAGE/pipelines/raises/runs/N""".splitlines()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_lines_are_these(airflow, mage, run_id, mode):
+    """In this order, among what Airflow says: the same in both modes, and on both of its lines."""
+    tail = airflow.shown_log(DAG_ID, run_id, f"raises_{mode}")[-2 * LINES :]
+    shown = [_without_numbers(line.replace(mage.url, "MAGE")) for line in tail]
+
+    position = 0
+    for expected in SNAPSHOT:
+        found = [
+            number for number, line in enumerate(shown) if number >= position and line.endswith(expected)
+        ]
+        assert found, (expected, tail)
+        position = found[0] + 1
+    assert len(shown) - position <= LINES - len(SNAPSHOT)
+
+
+def _without_numbers(line):
+    line = re.sub(r"(?i)(\brun |/runs/|%5B%5D=)\d+", r"\1N", line)
+    return re.sub(r"after [\d.]+ s", "after N s", line)
