@@ -14,6 +14,7 @@ AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
 # The lowest versions that are supported, of Airflow 2.11 and of the package's own dependencies: for unit tests alone.
 LOWEST ?= $(if $(filter 2.11,$(AIRFLOW)),lowest)
 MAGE ?= 0.9.80
+CHROMIUM ?=
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
 DATABASE ?= sqlite postgresql
 PYTEST_ARGS ?=
@@ -39,7 +40,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help setup demo quick test check fmt build unit hostile fuzz contract faults e2e bench constraints clean
+.PHONY: help setup demo screenshots quick test check fmt build unit hostile fuzz contract faults e2e bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +49,9 @@ setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(LOWEST:%=$(STAMP)/wheel-in-air
 
 demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## see it work: the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
 	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) exec $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
+
+screenshots: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## take the pictures in docs/images anew (CHROMIUM=/path/of/it)
+	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) CHROMIUM=$(CHROMIUM) $(ENV_DIR)/airflow-3/bin/python dev/screenshots.py
 
 quick: AIRFLOW = 3
 quick: DATABASE = sqlite

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from airflow_server import AIRFLOW_VERSION, DATABASE, PREPARED_DATA, AirflowServer, readable
+from airflow_server import AIRFLOW_VERSION, DATABASE, PREPARED_DATA, AirflowServer
 from isolation import die_with_parent, is_free, roomy_directory
 from mage_server import MageServer
 from postgresql import PostgreSQL
@@ -95,7 +95,9 @@ def show_results(airflow: AirflowServer, mage: MageServer, run_ids: dict[str, st
             blocks,
         )
         links += [
-            f"{task_id}, {name}: {url}" for url in airflow.extra_links(dag_id, run_id, task_id).values()
+            f"{task_id}, {link}: {url}"
+            for link, url in airflow.extra_links(dag_id, run_id, task_id).items()
+            if url
         ]
     console.print(table)
     console.print("The links that Airflow shows on the tasks:", style="bold")
@@ -103,7 +105,7 @@ def show_results(airflow: AirflowServer, mage: MageServer, run_ids: dict[str, st
         console.print(f"  {link}", soft_wrap=True, markup=False)
     dag_id, task_id, _ = EXAMPLES[-1]
     console.print(f"The last lines in the log of {task_id}, which is meant to fail:", style="bold")
-    for line in readable(airflow.task_log(dag_id, run_ids[dag_id], task_id))[-LOG_LINES:]:
+    for line in airflow.shown_log(dag_id, run_ids[dag_id], task_id)[-LOG_LINES:]:
         console.print(f"  {line}", soft_wrap=True, markup=False)
     return as_it_should
 

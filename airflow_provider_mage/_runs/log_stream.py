@@ -8,6 +8,7 @@ ended, or every half a minute while it runs, many blocks in one request, and a r
 from __future__ import annotations
 
 import logging
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from airflow_provider_mage.api.models import BlockRunStatus
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from airflow_provider_mage._runs.log_lines import Line
     from airflow_provider_mage.api.client import MageClient
-    from airflow_provider_mage.api.logs import LogFile, LogRecord
+    from airflow_provider_mage.api.logs import LogFile
     from airflow_provider_mage.api.models import BlockRun, PipelineRun
 
 log = logging.getLogger(__name__)
@@ -32,60 +34,87 @@ RUNNING_BEAT = 30.0
 WINDOW, MOST_REQUESTS = 60.0, 6
 # A callback may still be writing when its block has ended.
 SETTLED_AFTER = 2.0
-# Records that are told before it is stored that they were.
-PORTION = 200
 SMALLER_BATCH = 4
 # Files whose marks are kept. More than that have the children of a dynamic block alone.
 MOST_MARKS = 200
+
+# Where it matters which lines were told, they are told in portions, of so many records and so many seconds
+# apart, and a portion counts as told only a moment later. What a triggerer logs goes through buffers of its
+# own, and is lost with them if it is killed (observed on 3.3.2, where XComs overtake it).
+PORTION = 500
+PACE = 2.0
+IN_BUFFERS = 0.5
 
 _OVER = (BlockRunStatus.COMPLETED, BlockRunStatus.FAILED, BlockRunStatus.CANCELLED)
 
 
 @dataclass(frozen=True)
-class ReadLogs:
+class LogStep:
     """
-    To do: read the logs of some blocks, and tell what is new in them.
+    To do: read logs, tell what was read, or store what was told.
 
-    :param run: Their run.
-    :param stream: What was told already.
+    :param stream: Whose step it is.
+    :param what: ``read``, ``tell`` or ``save``.
+    :param run: The run whose logs are to be read.
     :param block_run_ids: The blocks.
     :param ended: Those of them that will write no more.
     """
 
-    run: PipelineRun
     stream: LogStream
-    block_run_ids: tuple[int, ...]
-    ended: frozenset[int]
+    what: str
+    run: PipelineRun
+    block_run_ids: tuple[int, ...] = ()
+    ended: frozenset[int] = frozenset()
+
+    def do(self, client: MageClient) -> None:
+        """Do it; raises no MageError."""
+        self.stream.do(client, self)
+
+
+@dataclass(frozen=True)
+class _Portion:
+    """Lines of a block that wait to be told or counted, and how far the file was read that has them."""
+
+    block_uuid: str
+    lines: list[Line]
+    left_out: int
+    file_name: str
+    mark: Mark
 
 
 class LogStream:
     """
     What of a run's logs is to be read when, and what of them was told already.
 
-    Where that was stored last it goes on after a triggerer has died: no record is left out, and those of the
-    last :data:`PORTION` may be told twice.
+    After a triggerer has died, another one goes on where that was stored last: no record is left out, and
+    those of one portion may be told twice, if it died in the half second between telling and storing.
 
     :param most_lines: The most lines to tell.
     :param cursor: What an earlier one has stored.
-    :param save: Stores how far it has come, as plain JSON.
+    :param save: Stores how far it has come, as plain JSON; None where nobody will go on, and each line is
+        told at once.
     """
 
     def __init__(
         self,
         most_lines: int,
         cursor: Mapping[str, Any] | None = None,
-        save: Callable[[dict[str, Any]], object] = lambda _: None,
+        save: Callable[[dict[str, Any]], object] | None = None,
     ) -> None:
         cursor = cursor or {}
         self._save = save
-        self._left = most_lines - cursor.get("told", 0)
         self._most_lines = most_lines
+        self._told: int = cursor.get("told", 0)
         self._left_out: int = cursor.get("left_out", 0)
         self._marks = {name: Mark(*mark) for name, mark in cursor.get("marks", {}).items()}
         self._done: set[int] = set(cursor.get("done", ()))
         self._asked_at: list[float] = list(cursor.get("asked_at", ()))
+        self._pending: deque[_Portion] = deque()
+        self._read_marks = dict(self._marks)
         self._read_at: dict[int, float] = {}
         self._ended_at: dict[int, float] = {}
+        self._tell_at = self._save_at = 0.0
+        self._is_unsaved = False
         self._run: PipelineRun | None = None
         self._batch = MOST_FILES
         self._has_warned = False
@@ -103,25 +132,39 @@ class LogStream:
                 self._ended_at.pop(block.id, None)
                 self._done.discard(block.id)
 
-    def next_step(self, now: float) -> ReadLogs | None:
+    def next_step(self, now: float) -> LogStep | None:
         """Return what is to be done now, if there is anything."""
-        if self._run is None or now < self.may_ask_at(now):
+        if self._run is None:
             return None
-        due = [block for block in self._run.block_runs if self._is_due(block, now)]
-        if not due:
+        if self._is_unsaved and now >= self._save_at:
+            return LogStep(self, "save", self._run)
+        if self._pending:
+            if now < self._tell_at:
+                return None
+            self._tell_at, self._save_at = now + PACE, now + IN_BUFFERS
+            return LogStep(self, "tell", self._run)
+        return self._next_reading(self._run, now)
+
+    def _next_reading(self, run: PipelineRun, now: float) -> LogStep | None:
+        due = [block for block in run.block_runs if self._is_due(block, now)]
+        if not due or now < self._may_ask_at(now):
             return None
         # What has ended comes first. Of an end that was just seen, SQLite knows the second only (observed).
         due.sort(key=lambda block: (self._ended_at.get(block.id, now), _start(block), block.id))
         ids = tuple(block.id for block in due[: self._batch])
         self._asked_at = [*self._asked_at[1 - MOST_REQUESTS :], now]
         self._read_at.update(dict.fromkeys(ids, now))
-        ended = {
-            block_id for block_id in ids if block_id in self._ended_at and self._is_settled(block_id, now)
-        }
-        return ReadLogs(self._run, self, ids, frozenset(ended))
+        ended = {one for one in ids if one in self._ended_at and self._is_settled(one, now)}
+        return LogStep(self, "read", run, ids, frozenset(ended))
 
-    def may_ask_at(self, now: float) -> float:
-        """Return the time from which on Mage may be asked again."""
+    def wake_at(self, now: float) -> float:
+        """Return the time of the next step, as far as that is known."""
+        moments = [self._save_at] if self._is_unsaved else []
+        if self._pending:
+            moments.append(self._tell_at)
+        return max(now, min(moments)) if moments else self._may_ask_at(now)
+
+    def _may_ask_at(self, now: float) -> float:
         recent = [moment for moment in self._asked_at if moment > now - WINDOW]
         moments = [recent[0] + WINDOW] if len(recent) >= MOST_REQUESTS else []
         if recent and self._run is not None and not self._run.status.is_terminal:
@@ -130,11 +173,32 @@ class LogStream:
 
     @property
     def is_behind(self) -> bool:
-        """Whether a block has ended whose log was not read since."""
-        return any(block_id not in self._done for block_id in self._ended_at)
+        """Whether something is still to be read, told or stored of blocks that have ended."""
+        is_read = all(block_id in self._done for block_id in self._ended_at)
+        return not is_read or bool(self._pending) or self._is_unsaved
 
-    def read(self, client: MageClient, step: ReadLogs) -> None:
+    def do(self, client: MageClient, step: LogStep) -> None:
         """Do a step. Whatever is wrong with the logs, it is told once, and changes nothing else."""
+        if step.what == "read":
+            self._read(client, step)
+        elif step.what == "tell":
+            self._tell(PORTION)
+        else:
+            self._store()
+
+    def close(self, url: str) -> None:
+        """Tell at once what still waits, and say what was left out, and where that is."""
+        self._tell(None)
+        self._store()
+        if self._left_out:
+            log.info(
+                "%s more lines were written than the %s that `max_log_lines` allows: %s",
+                self._left_out,
+                self._most_lines,
+                url,
+            )
+
+    def _read(self, client: MageClient, step: LogStep) -> None:
         try:
             files = client.list_log_files(step.run.pipeline_uuid, step.run.id, step.block_run_ids)
         except MageError as error:
@@ -144,11 +208,13 @@ class LogStream:
         order = {block_id: number for number, block_id in enumerate(step.block_run_ids)}
         # Mage sends the block that began last first.
         for file in sorted(files, key=lambda file: order.get(_first_block(file), len(order))):
-            self._tell_file(file, known)
+            self._take(file, known)
         self._done |= step.ended
-        self._save(self._cursor())
+        if self._save is None:
+            self._tell(None)
+        self._is_unsaved = not self._pending and self._save is not None
 
-    def _miss(self, step: ReadLogs, error: MageError) -> None:
+    def _miss(self, step: LogStep, error: MageError) -> None:
         if isinstance(error, MageAnswerError) and error.is_too_large and self._batch > 1:
             self._batch = max(1, self._batch // SMALLER_BATCH)
             return
@@ -161,17 +227,6 @@ class LogStream:
         if step.run.status.is_terminal or not error.may_pass:
             self._done |= step.ended
 
-    def close(self, url: str) -> None:
-        """Say, at the end, what was left out, and where that is."""
-        if self._left_out:
-            log.info(
-                "%s more lines were written than the %s that `max_log_lines` allows: %s",
-                self._left_out,
-                self._most_lines,
-                url,
-            )
-            self._left_out = 0
-
     def _is_due(self, block: BlockRun, now: float) -> bool:
         if block.id in self._done or not _may_have_a_log(block):
             return False
@@ -183,43 +238,57 @@ class LogStream:
         is_over = self._run is not None and self._run.status.is_terminal
         return is_over or now - self._ended_at[block_id] >= SETTLED_AFTER
 
-    def _tell_file(self, file: LogFile, known: set[int]) -> None:
+    def _take(self, file: LogFile, known: set[int]) -> None:
+        """Put what is new in a file to what is to be told, within the limit."""
         while True:
-            records, mark = file.read(self._marks.get(file.name), most=PORTION)
+            records, mark = file.read(self._read_marks.get(file.name), most=PORTION)
             if not records:
                 return
-            # Two runs of one execution date share their files (observed).
-            own = [
-                record for record in records if record.block_run_id in known or record.block_run_id is None
-            ]
-            self._tell(own, file.name)
+            self._read_marks[file.name] = mark
+            # Two runs of one execution date share their files, and so do blocks whose names differ in signs
+            # alone (observed).
+            by_block: dict[str, list[Line]] = {}
+            for record in records:
+                if record.block_run_id is None or record.block_run_id in known:
+                    name = record.block_uuid or file.name.removesuffix(".log")
+                    by_block.setdefault(name, []).extend(lines_of(record))
+            for name, lines in by_block.items():
+                waiting = sum(len(portion.lines) for portion in self._pending)
+                room = max(0, self._most_lines - self._told - waiting)
+                left_out = len(lines[room:])
+                self._pending.append(_Portion(name, lines[:room], left_out, file.name, mark))
+
+    def _tell(self, most: int | None) -> None:
+        """Tell what waits to be told, so many lines of it at most; None for all."""
+        count = 0
+        while self._pending and (most is None or count == 0 or count + len(self._pending[0].lines) <= most):
+            portion = self._pending.popleft()
+            if portion.lines:
+                tell(portion.block_uuid, portion.lines)
+            count += len(portion.lines)
+            self._told += len(portion.lines)
+            self._left_out += portion.left_out
             # The order of a dictionary is that of the last change.
-            self._marks.pop(file.name, None)
-            self._marks[file.name] = mark
-            self._save(self._cursor())
+            self._marks.pop(portion.file_name, None)
+            self._marks[portion.file_name] = portion.mark
+        self._is_unsaved = self._save is not None
 
-    def _tell(self, records: list[LogRecord], name: str) -> None:
-        # Blocks whose names differ in signs alone share a file, too (observed).
-        by_block: dict[str, list[tuple[int, str]]] = {}
-        for record in records:
-            by_block.setdefault(record.block_uuid or name.removesuffix(".log"), []).extend(lines_of(record))
-        for block_uuid, lines in by_block.items():
-            told = lines[: max(0, self._left)]
-            if told:
-                tell(block_uuid, told)
-            self._left -= len(told)
-            self._left_out += len(lines) - len(told)
-
-    def _cursor(self) -> dict[str, Any]:
+    def _store(self) -> None:
+        self._is_unsaved = False
+        if self._save is None:
+            return
         while len(self._marks) > MOST_MARKS:
             self._marks.pop(next(iter(self._marks)))
-        return {
-            "told": self._most_lines - self._left,
-            "left_out": self._left_out,
-            "marks": {name: [mark.lines, mark.sign] for name, mark in self._marks.items()},
-            "done": sorted(self._done),
-            "asked_at": self._asked_at,
-        }
+        self._save(
+            {
+                "told": self._told,
+                "left_out": self._left_out,
+                "marks": {name: [mark.lines, mark.sign] for name, mark in self._marks.items()},
+                # What waits to be told is to be read again by whoever goes on.
+                "done": [] if self._pending else sorted(self._done),
+                "asked_at": self._asked_at,
+            }
+        )
 
 
 def _start(block: BlockRun) -> float:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.changes import MOST_LINES, Changes, describe, duration
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
-from airflow_provider_mage._runs.log_stream import BEAT, LogStream, ReadLogs
+from airflow_provider_mage._runs.log_stream import BEAT, LogStep, LogStream
 from airflow_provider_mage._runs.lost_job import LOST_AFTER, may_be_lost
 from airflow_provider_mage._runs.progress import Falls, is_running, may_be_working
 from airflow_provider_mage._runs.stall import HandleStall, StallMemory, handle_stall, warn_of_stream
@@ -214,12 +214,14 @@ class RunWatch(Watch["PipelineRun"]):
         if self._over is not None:
             if self._gives_logs_up_at is None:
                 self._gives_logs_up_at = now + LONGEST_TAIL
-            self._logs_at = logs.may_ask_at(now)
+            self._logs_at = logs.wake_at(now)
             return None
         if now - self._seen_at >= BEAT:
             self._seen_at = now
             return LookAtRun(self.pipeline_run_id)
-        self._logs_at = self._seen_at + BEAT
+        look_at, wake_at = self._seen_at + BEAT, logs.wake_at(now)
+        # With nothing to be told, it is the next look that brings something to do.
+        self._logs_at = min(look_at, wake_at) if wake_at > now else look_at
         return None
 
     def _waits_for_logs(self, now: float) -> bool:
@@ -250,8 +252,8 @@ def act(client: MageClient, step: Any, memory: StallMemory) -> PipelineRun | Mag
             handle_stall(client, step, memory)
         elif isinstance(step, LookForStream):
             warn_of_stream(client, step.run)
-        elif isinstance(step, ReadLogs):
-            step.stream.read(client, step)
+        elif isinstance(step, LogStep):
+            step.do(client)
         elif isinstance(step, LookAtRun):
             return _look_at(client, step.pipeline_run_id)
     except MageError:

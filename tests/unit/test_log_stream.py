@@ -7,6 +7,7 @@ import logging
 
 import pytest
 
+from airflow_provider_mage._runs import watch
 from airflow_provider_mage._runs.log_stream import LogStream
 from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._runs.stall import StallMemory
@@ -56,8 +57,8 @@ class Story:
             self.happen()
             return seen
 
-        watch = RunWatch(run.id, RunRules(**{"poll_interval": 5.0, **rules}), None, logs)
-        return wait(watch, look, do, self.clock)
+        one = RunWatch(run.id, RunRules(**{"poll_interval": 5.0, **rules}), None, logs)
+        return wait(one, look, do, self.clock)
 
 
 @pytest.fixture
@@ -184,7 +185,7 @@ def test_another_triggerer_goes_on_where_the_first_has_died(begin, told):
 
 
 def test_what_was_not_stored_is_told_again_and_nothing_is_left_out(begin, told):
-    run, story = begin(["load"], prints={"load": [f"line {number}" for number in range(450)]})
+    run, story = begin(["load"], prints={"load": [f"line {number}" for number in range(1200)]})
     story.mage.finish(run.id)
     cursors = []
 
@@ -194,12 +195,13 @@ def test_what_was_not_stored_is_told_again_and_nothing_is_left_out(begin, told):
         cursors.append(cursor)
 
     with pytest.raises(SystemExit):
-        story.wait(run, LogStream(1000, None, save))
+        story.wait(run, LogStream(2000, None, save))
     first = told()
-    story.wait(run, LogStream(1000, cursors[0]))
+    story.wait(run, LogStream(2000, cursors[0]))
 
-    assert first == [f"[load] line {number}" for number in range(399)]  # and one that is not told
-    assert told()[len(first) :] == [f"[load] line {number}" for number in range(199, 450)]
+    # The first record of all is told in no line.
+    assert first == [f"[load] line {number}" for number in range(999)]
+    assert told()[len(first) :] == [f"[load] line {number}" for number in range(499, 1200)]
 
 
 def test_requests_of_before_a_restart_count(begin):
@@ -313,3 +315,45 @@ def test_block_that_begins_again_is_told_from_where_it_was(begin, told):
     story.wait(run, logs)
 
     assert told().count("[load] a") == 2  # each time that it has printed it
+
+
+def test_lines_that_are_to_be_remembered_are_told_at_a_pace(begin, told):
+    """What a triggerer logs goes through buffers, and is lost with them when it is killed."""
+    run, story = begin(["load"], prints={"load": [str(number) for number in range(2000)]})
+    story.mage.finish(run.id)
+    at = []
+
+    def save(cursor):
+        at.append((cursor["told"], len(told()), story.clock.now - story.began))
+
+    story.wait(run, LogStream(5000, None, save))
+
+    assert [count for count, _, _ in at] == [499, 999, 1499, 1999, 2000]
+    assert all(stored == there for stored, there, _ in at)
+    assert [int(moment) for _, _, moment in at] == [0, 2, 4, 6, 8]
+
+
+def test_a_run_is_not_held_up_for_long_by_what_it_has_written(begin, told, monkeypatch):
+    monkeypatch.setattr(watch, "LONGEST_TAIL", 3.0)
+    run, story = begin(["load"], prints={"load": ["x"] * 3000})
+    story.mage.finish(run.id)
+    logs = LogStream(3000, None, lambda _: None)
+
+    story.wait(run, logs)
+    logs.close("http://mage/logs")
+
+    assert story.clock.now - story.began < 5
+    assert len(told()) == 3000
+
+
+def test_lines_left_out_are_counted_across_restarts(begin, told, caplog):
+    run, story = begin(["load"], prints={"load": [str(number) for number in range(3000)]})
+    story.mage.finish(run.id)
+    cursors = []
+    story.wait(run, LogStream(100, None, cursors.append))
+    logs = LogStream(100, cursors[-1])
+    story.wait(run, logs)
+    logs.close("http://mage/logs")
+
+    assert told() == [f"[load] {number}" for number in range(100)]
+    assert caplog.messages[-1].startswith("2900 more lines were written than the 100 ")
