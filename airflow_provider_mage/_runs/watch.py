@@ -146,7 +146,7 @@ class RunWatch(Watch["PipelineRun"]):
     def _is_stall_due(self, seen: PipelineRun, now: float) -> bool:
         """Whether a run has stood still for long enough, since it was last handled, to be handled (again)."""
         if now - self._warned_at >= self.rules.stall_timeout:
-            self._warned_at = self._handled_at = now
+            self._warned_at = self._handled_at = self._told_at = now
             return True
         if self.rules.on_stall == "repair" and may_be_lost(seen) and now - self._handled_at >= LOST_AFTER:
             self._handled_at = now
@@ -169,7 +169,6 @@ class RunWatch(Watch["PipelineRun"]):
         if self._over is not None:
             return None if self._waits_for_logs(now) else Over(self._over)
         if self._due:
-            self._told_at = now
             return self._due.pop(0)
         if self._run is not None and now - self._told_at >= HEARTBEAT:
             self._told_at = now

@@ -104,8 +104,19 @@ def is_between_portions(airflow, run_id):
     return False
 
 
+def written(mage, run_id):
+    """Return what each block has printed: Mage 0.9.80 may execute one twice (docs/lost-jobs.md)."""
+    printed = {}
+    for block in mage.run(run_id)["block_runs"]:
+        query = f"pipeline_run_id[]={run_id}&block_run_id[]={block['id']}"
+        [found] = mage.request("GET", f"/pipelines/writes_much/logs?{query}")["logs"]
+        content = found["block_run_logs"][0]["content"]
+        printed[block["block_uuid"]] = re.findall(r'"message": "line (\d+)"', content)
+    return printed
+
+
 @pytest.mark.timeout(2 * SECONDS)
-def test_each_line_is_told_once_although_the_triggerer_is_killed(airflow, proxy):
+def test_each_line_is_told_once_although_the_triggerer_is_killed(airflow, mage, proxy):
     run_id = airflow.trigger_dag(DAG_ID)
     airflow.wait_task(DAG_ID, run_id, TASK, "deferred")
     wait_until(
@@ -117,11 +128,11 @@ def test_each_line_is_told_once_although_the_triggerer_is_killed(airflow, proxy)
     airflow.wait_task(DAG_ID, run_id, TASK, "success")
 
     lines = told(airflow, run_id)
-    assert BLOCKS * LINES // 4 <= before < BLOCKS * LINES
-    for number in range(BLOCKS):
-        name = f"block_{number:02}"
-        assert [int(line) for block, line in lines if block == name] == list(range(LINES)), name
-    assert len(lines) == BLOCKS * LINES
+    assert BLOCKS * LINES // 4 <= before < BLOCKS * LINES <= len(lines)
+    blocks = written(mage, airflow.xcoms(DAG_ID, run_id, TASK)["pipeline_run_id"])
+    assert len(blocks) == BLOCKS
+    for name, printed in blocks.items():
+        assert [line for block, line in lines if block == name] == printed, name
 
 
 def test_logs_were_asked_for_six_times_a_minute_at_most(proxy):

@@ -17,8 +17,11 @@ from airflow_provider_mage._runs.poller import RunPoller, Watcher
 from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._runs.run_lists import FEED_LENGTH, LONGEST_PAGE, PAGE_EVERY
 from airflow_provider_mage._runs.stall import HandleStall
+from airflow_provider_mage._runs.watch import RunWatch
 from airflow_provider_mage._waiting.connected import Connected
+from airflow_provider_mage._waiting.drive import wait_async
 from airflow_provider_mage._waiting.watch import Reachable, Unreachable
+from airflow_provider_mage._waiting.within import within
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import (
@@ -665,3 +668,40 @@ def act(mage, run, step):
             connect(mage).retry_pipeline_run(run.id)
     elif mage.pipeline_runs[run.id].status in ("initial", "running"):
         mage.finish(run.id, step)
+
+
+def test_progress_and_heartbeats_cost_no_request(mage, schedule, caplog):
+    """All that is told of a run by default comes from what the poller reads anyway."""
+    caplog.set_level("INFO")
+    run_ids = [mage.pipeline_run(schedule).id for _ in range(200)]
+    for run_id in run_ids:
+        mage.advance(run_id, 3)
+
+    async def watch_one(poller, run_id):
+        async with poller.watch(Watcher(run_id, 10.0)) as sightings:
+
+            async def look(step):
+                try:
+                    return await within(step.wake_in, sightings.get())
+                except asyncio.TimeoutError:
+                    return None
+
+            watch = RunWatch(run_id, RunRules())
+            await wait_async(watch, look, poller.act, asyncio.get_running_loop().time)
+
+    async def requests_of(waiter):
+        poller, before = RunPoller(asks(mage)), mage.count("GET")
+        waits = [asyncio.create_task(waiter(poller, run_id)) for run_id in run_ids]
+        await asyncio.sleep(1000)
+        for wait in waits:
+            wait.cancel()
+        await asyncio.gather(*waits, return_exceptions=True)
+        return mage.count("GET") - before
+
+    plain = virtual_time.run(requests_of(until_over))
+    assert not caplog.messages
+    told = virtual_time.run(requests_of(watch_one))
+
+    assert abs(told - plain) <= 8  # of some 200, as rounds have a jitter
+    heartbeats = [message for message in caplog.messages if "is still running after" in message]
+    assert len(heartbeats) >= 2 * len(run_ids)
