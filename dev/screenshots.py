@@ -14,23 +14,21 @@ import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 from airflow_server import DATABASE, EXAMPLE_DAGS, PREPARED_DATA, AirflowServer
 from isolation import REPOSITORY, die_with_parent, roomy_directory
 from mage_server import MageServer
 from postgresql import PostgreSQL
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
 IMAGES = REPOSITORY / "docs" / "images"
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 SECONDS = 120
-# picture, DAG, task, and how tall its log is, in pixels
+WIDTH, HEIGHT = 1280, 900
+# picture, DAG, task, and how much of the page is shown: the stack of a failure has this machine's own paths
 PICTURES = (
-    ("log-failed.png", "example_mage_failing_pipeline", "run_broken_orders", 900),
-    ("log-deferred.png", "example_mage_deferrable", "run_daily_orders", 900),
+    ("log-failed.png", "example_mage_failing_pipeline", "run_broken_orders", 611),
+    ("log-deferred.png", "example_mage_deferrable", "run_daily_orders", 600),
 )
 SLOW = '    count = int(kwargs.get("orders", 40))\n'
 
@@ -51,13 +49,23 @@ def find_browser() -> str:
 
 def take(browser: str, url: str, path: Path, height: int) -> None:
     """
-    Take a picture of a page.
+    Take a picture of the upper part of a page.
 
     :param browser: the path of Chromium
     :param url: the page
     :param path: where the picture goes
     :param height: how tall it is
     """
+    with tempfile.TemporaryDirectory() as directory:
+        whole, part = Path(directory) / "whole.png", Path(directory) / "part.html"
+        _photograph(browser, url, whole, HEIGHT)
+        # The page would scroll in a window of that height.
+        style = f"margin: 0; height: {height}px; overflow: hidden"
+        part.write_text(f"<body style='{style}'><img src='{whole.name}'>")
+        _photograph(browser, part.as_uri(), path, height)
+
+
+def _photograph(browser: str, url: str, path: Path, height: int) -> None:
     with tempfile.TemporaryDirectory() as profile:
         command = [
             browser,
@@ -70,7 +78,7 @@ def take(browser: str, url: str, path: Path, height: int) -> None:
             "--no-first-run",
             "--hide-scrollbars",
             f"--user-data-dir={profile}",
-            f"--window-size=1280,{height}",
+            f"--window-size={WIDTH},{height}",
             "--virtual-time-budget=20000",
             f"--screenshot={path}",
             url,

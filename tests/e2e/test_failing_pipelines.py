@@ -52,15 +52,15 @@ See MAGE/pipelines/raises/runs/N""".splitlines()
 @pytest.mark.parametrize("mode", MODES)
 def test_lines_are_these(airflow, mage, run_id, mode):
     """In this order, among what Airflow says: the same in both modes, and on both of its lines."""
-    tail = airflow.shown_log(DAG_ID, run_id, f"raises_{mode}")[-2 * LINES :]
-    shown = [_without_numbers(line.replace(mage.url, "MAGE")) for line in tail]
+    log = airflow.shown_log(DAG_ID, run_id, f"raises_{mode}")
+    shown = [_without_numbers(line.replace(mage.url, "MAGE")) for line in log]
 
     position = 0
     for expected in SNAPSHOT:
         found = [
             number for number, line in enumerate(shown) if number >= position and line.endswith(expected)
         ]
-        assert found, (expected, tail)
+        assert found, (expected, log)
         position = found[0] + 1
     assert len(shown) - position <= LINES - len(SNAPSHOT)
 
