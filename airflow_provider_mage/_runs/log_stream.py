@@ -45,6 +45,9 @@ PORTION = 500
 PACE = 2.0
 IN_BUFFERS = 0.5
 
+# Under which name a task keeps, in Airflow, how far it has come.
+LOG_CURSOR = "mage_log_cursor"
+
 _OVER = (BlockRunStatus.COMPLETED, BlockRunStatus.FAILED, BlockRunStatus.CANCELLED)
 
 

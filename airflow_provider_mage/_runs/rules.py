@@ -9,6 +9,7 @@ from airflow_provider_mage._waiting.watch import WaitRules
 
 ON_STALL = ("repair", "warn", "fail")
 ON_FAILURE = "on_failure"
+USUAL_LINES = 1000
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class RunRules(WaitRules):
     stall_timeout: float = 300.0
     on_stall: str = "repair"
     stream_logs: bool | str = ON_FAILURE
-    max_log_lines: int = 1000
+    max_log_lines: int = USUAL_LINES
 
     def __post_init__(self) -> None:
         if self.on_stall not in ON_STALL:

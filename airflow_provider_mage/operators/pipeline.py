@@ -21,10 +21,10 @@ from airflow_provider_mage._arguments import (
 from airflow_provider_mage._compat import count, measure
 from airflow_provider_mage._runs.changes import describe_end
 from airflow_provider_mage._runs.identity import Claim
-from airflow_provider_mage._runs.log_stream import LogStream
+from airflow_provider_mage._runs.log_stream import LOG_CURSOR, LogStream
 from airflow_provider_mage._runs.outputs import USUAL_BYTES, read_output
 from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
-from airflow_provider_mage._runs.rules import ON_FAILURE, ON_STALL, RunRules
+from airflow_provider_mage._runs.rules import ON_FAILURE, ON_STALL, USUAL_LINES, RunRules
 from airflow_provider_mage._runs.schedule import DEFAULT_NAME, schedule_for
 from airflow_provider_mage._runs.stall import StallMemory
 from airflow_provider_mage._runs.start import RunRequest, obtain_run
@@ -141,7 +141,7 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         stall_timeout: float | timedelta = 300.0,
         on_stall: str = "repair",
         stream_logs: bool | str = ON_FAILURE,
-        max_log_lines: int = 1000,
+        max_log_lines: int = USUAL_LINES,
         output_block: str | None = None,
         max_output_bytes: int = USUAL_BYTES,
         **kwargs: Any,
@@ -165,7 +165,7 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         self.stall_timeout = read_seconds(stall_timeout, "stall_timeout")
         self.on_stall = read_choice(on_stall, "on_stall", ON_STALL)
         self.stream_logs = read_switch_or(stream_logs, "stream_logs", ON_FAILURE)
-        self.max_log_lines = read_count(max_log_lines, "max_log_lines")
+        self.max_log_lines = read_count(max_log_lines, "max_log_lines") or USUAL_LINES
         self.output_block = output_block
         self.max_output_bytes = read_count(max_output_bytes, "max_output_bytes") or USUAL_BYTES
 
@@ -188,6 +188,9 @@ class MageTriggerPipelineOperator(KillableRunOperator):
             if self.timeout is not None:
                 rules = replace(rules, deadline=client.clock.time() + self.timeout)
             if self.deferrable and not run.status.is_terminal:
+                if rules.stream_logs is True:
+                    # Airflow 3 would log an error if the triggerer looked for one that is not there.
+                    context["ti"].xcom_push(key=LOG_CURSOR, value={})
                 self._defer(run, rules)
             self._wait(run, rules, context)
         return self._result(run.id)

@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from airflow_provider_mage.api.errors import MagePipelineRunFailed
     from airflow_provider_mage.triggers.threads import Call
 
-# Where the trigger keeps how far it has told what the blocks write.
-LOG_CURSOR = "mage_log_cursor"
-
 
 class MagePipelineRunTrigger(MageTrigger):
     """
@@ -141,7 +138,7 @@ class MagePipelineRunTrigger(MageTrigger):
     async def _stream_logs(self) -> LogStream | None:
         """Go on with the logs where this, or a triggerer that has died, has stored that it was."""
         from airflow_provider_mage._compat import read_xcom, write_xcom
-        from airflow_provider_mage._runs.log_stream import LogStream
+        from airflow_provider_mage._runs.log_stream import LOG_CURSOR, LogStream
         from airflow_provider_mage.triggers.threads import threads_of
 
         if self.rules.stream_logs is not True:

@@ -180,16 +180,19 @@ def test_what_is_templated_says_so_in_the_docs(operator):
 
 
 def test_killed_task_cancels_its_run_without_reading_the_connection_again(
-    mage, connect, context, monkeypatch
+    mage, connect, context, monkeypatch, caplog, capfd
 ):
     """On Airflow 3 it could not: the code that the signal interrupts may hold the line to the supervisor."""
     operator = trigger(connect(), wait_for_completion=False)
     run_id = operator.execute(context)
 
     monkeypatch.delenv(f"AIRFLOW_CONN_{operator.mage_conn_id.upper()}")
+    caplog.set_level("INFO")
     operator.on_kill()
 
     assert mage.pipeline_runs[run_id].status == "cancelled"
+    # Airflow 3 logs with structlog, which prints here.
+    assert f"This task was killed; run {run_id} was cancelled." in caplog.text + capfd.readouterr().out
 
 
 def test_run_that_its_own_task_has_cancelled_is_said_to_be(mage, connect, context, edited):

@@ -100,16 +100,22 @@ def state(monkeypatch):
 @pytest.mark.parametrize(
     ("is_deferred", "status"), [(False, "cancelled"), (True, "initial"), (OSError("no answer"), "initial")]
 )
-def test_run_is_cancelled_only_if_its_task_is_no_longer_deferred(mage, connect, state, is_deferred, status):
+def test_run_is_cancelled_only_if_its_task_is_no_longer_deferred(
+    mage, connect, state, caplog, capfd, is_deferred, status
+):
     """A triggerer that was late and has lost its triggers to another one is told to kill them, too."""
     run = mage.pipeline_run(mage.pipeline_schedule("daily_orders"))
     trigger = MagePipelineRunTrigger(connect(), run.id)
     trigger.task_instance = A_TASK
     state.is_deferred = is_deferred
+    caplog.set_level(logging.INFO)
 
     asyncio.run(trigger.on_kill())
 
     assert mage.pipeline_runs[run.id].status == status
+    says = f"This task was killed; run {run.id} was cancelled."
+    # Airflow 3 logs with structlog, which prints here.
+    assert (says in caplog.text + capfd.readouterr().out) == (status == "cancelled")
     assert state.asked == [{"pipeline_run_id": run.id}]
 
 
