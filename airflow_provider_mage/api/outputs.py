@@ -20,7 +20,7 @@ from airflow_provider_mage.api.answer import Answer
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.logs import MageLogs
 from airflow_provider_mage.api.models import BlockRunStatus
-from airflow_provider_mage.api.records import OptionalName, Record, inside, or_else
+from airflow_provider_mage.api.records import Record, inside, or_else
 
 if TYPE_CHECKING:
     from airflow_provider_mage.api.models import BlockRun
@@ -38,8 +38,9 @@ class Output(Record):
     text_data: Any = None
     columns: Annotated[list[Any], or_else([])] = ()  # type: ignore[assignment]
     rows: Annotated[list[list[Any]], or_else([])] = ()  # type: ignore[assignment]
-    shape: Annotated[list[Any], or_else([])] = ()  # type: ignore[assignment]
-    type: OptionalName = ""
+    # Of what is no table, these two are anything at all on 0.9.70 (observed).
+    shape: Any = None
+    type: Any = None
 
     @classmethod
     def _fields(cls, data: Any) -> Any:
@@ -66,13 +67,14 @@ class Output(Record):
                 f"{name} has returned an object of a kind that Mage does not show: let it return numbers, "
                 "texts, lists, dictionaries or a table."
             )
-        count = self.shape[0] if self.shape and isinstance(self.shape[0], int) else len(self.rows)
+        shape = self.shape if isinstance(self.shape, list) else []
+        count = shape[0] if shape and isinstance(shape[0], int) else len(self.rows)
         if count > len(self.rows) and self.columns:
             raise MageError(
                 f"{name} has returned a table of {count} rows, of which Mage sends {len(self.rows)}: let it "
                 "store the table, and return where that is."
             )
-        if self.columns == _OF_LIST and self.shape[1:] == [0]:
+        if self.columns == _OF_LIST and shape[1:] == [0]:
             return [row[0] if row else None for row in self.rows]
         records = [dict(zip(map(str, self.columns), row, strict=False)) for row in self.rows]
         if not self.columns:

@@ -51,6 +51,7 @@ def find_code_line(traceback: Any) -> CodeLine | None:
     :param traceback: As Python formats it; the last one of a chain counts, if there is such a line in it.
     :return: The line; None if there is none, as of SQL.
     """
+    traceback = _unwrap(traceback)
     if not isinstance(traceback, str):
         return None
     looked_at = traceback[:_LOOKED_AT]
@@ -109,5 +110,11 @@ def _exception_part(traceback: str) -> str:
     return traceback[found.end() :] if found else traceback.rpartition("\n")[2]
 
 
+def _unwrap(value: Any) -> Any:
+    """Take a text out of the list in which 0.9.70 has it in its logs (observed)."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def _as_text(value: Any) -> str:
+    value = _unwrap(value)
     return value.strip() if isinstance(value, str) else "" if value is None else excerpt(value)

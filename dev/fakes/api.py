@@ -553,6 +553,10 @@ class Api:
         runs = [run for run in runs if run.pipeline_schedule_id is not None]
         limit = call.number("_limit", 0) or None
         of_blocks = logs.block_run_files(runs, block_ids)
+        if self.version.lists_errors:
+            for file in of_blocks:
+                text = r'("error(?:_stacktrace)?": )("(?:[^"\\]|\\.)*")'
+                file["content"] = re.sub(text, r"\1[\2]", file["content"])
         files = {
             "block_run_logs": of_blocks[:limit],
             "pipeline_run_logs": [] if block_ids else logs.run_files(list(reversed(runs))[:limit]),

@@ -14,6 +14,7 @@ class Version:
     :param invalid_record_code: The code of ``record_invalid``.
     :param knows_http_error_codes: Whether ``_http_error_codes`` does anything.
     :param tells_process_ids: Whether ``/status`` has the ids of the server's processes.
+    :param lists_errors: Whether the texts of an exception are in lists, in a log.
     :param shows_tables: Whether a dictionary that a block returns is shown as a table, and not as JSON.
     :param tells_repo_path: Whether runs in lists have ``repo_path``.
     """
@@ -25,6 +26,7 @@ class Version:
     tells_process_ids: bool = True
     tells_repo_path: bool = True
     shows_tables: bool = True
+    lists_errors: bool = False
 
 
 VERSIONS = {
@@ -36,6 +38,7 @@ VERSIONS = {
         tells_process_ids=False,
         tells_repo_path=False,
         shows_tables=False,
+        lists_errors=True,
     ),
     "0.9.80": Version("0.9.80"),
 }

@@ -94,6 +94,7 @@ def test_line_of_the_authors_code(traceback, line):
         ),
         ("own text", of(BLOCK, "f.<locals>.Own: own text\n"), "f.<locals>.Own: own text"),
         ("no rows", None, "no rows"),
+        (["no rows"], of(MAGE, BLOCK, "ValueError: no rows\n"), "ValueError: no rows"),
         (None, None, None),
         (7, 8, "7"),
     ],
