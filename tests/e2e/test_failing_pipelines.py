@@ -62,7 +62,6 @@ def test_lines_are_these(airflow, mage, run_id, mode):
         ]
         assert found, (expected, log)
         position = found[0] + 1
-    assert len(shown) - position <= LINES - len(SNAPSHOT)
 
 
 def _without_numbers(line):
