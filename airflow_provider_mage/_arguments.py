@@ -189,7 +189,8 @@ def read_switch(value: Any, name: str) -> bool:
 
 def read_switch_or(value: Any, name: str, word: str) -> bool | str:
     """Read what is True, False or one word; anything else is a ValueError."""
-    if not (isinstance(value, bool) or value == word):
+    check_defined(value, f"`{name}`")
+    if not (isinstance(value, bool) or (isinstance(value, str) and value == word)):
         raise ValueError(f"`{name}` must be True, False or {word!r}, not {shown(value)}.")
     return value if isinstance(value, bool) else word
 

@@ -76,6 +76,8 @@ class RunWatch(Watch["PipelineRun"]):
         super().__init__(f"run {pipeline_run_id}", rules)
         self.pipeline_run_id = pipeline_run_id
         self._claim = claim
+        # Whoever has made the claim has seen the run: the connection leads to it.
+        self._was_seen = claim is not None
         self._logs = logs
         self._logs_at: float | None = None
         self._gives_logs_up_at: float | None = None

@@ -16,6 +16,7 @@ from requests.adapters import BaseAdapter, HTTPAdapter
 from airflow_provider_mage.api.auth import MAGE_API_KEY, Credentials, MageAuth
 from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY, MageCloudClient
 from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.api.models import BlockRun, BlockRunStatus
 from airflow_provider_mage.api.pro import MageProClient
 from airflow_provider_mage.api.session import MageSession
 from fakes.faults import Fault
@@ -30,6 +31,7 @@ ARGUMENTS = {
     "pipeline_run_id": 1,
     "pipeline_schedule_id": 1,
     "block_uuid": "load_orders",
+    "block_run": BlockRun(1, "load_orders", BlockRunStatus.COMPLETED),
     "name": "a_name",
     "block_type": "custom",
     "content": "x = 1",
