@@ -103,7 +103,7 @@ bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against 
 	done; $$kept
 
 constraints: $(STAMP)/tools ## pin anew what the environments hold (UPGRADE=1: move to the newest versions)
-	@for name in airflow-3 airflow-2.11 airflow-lowest airflow-peers mage-0.9.80 mage-0.9.70 tools; do \
+	@for name in airflow-3 airflow-3.2 airflow-3.1 airflow-2.11 airflow-lowest airflow-peers mage-0.9.80 mage-0.9.70 tools; do \
 		case $$name in airflow-*) also=pyproject.toml ;; *) also= ;; esac; \
 		case $$name in *-lowest) also="$$also --resolution lowest-direct" ;; esac; \
 		pins=constraints/$$name.txt; new=$(STAMP)/$$name.txt; \

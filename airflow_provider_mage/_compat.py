@@ -26,6 +26,7 @@ except (ImportError, AttributeError):  # common-compat before 1.22, the newest f
 __all__ = [
     "calls_on_kill",
     "count",
+    "has_flask_forms",
     "is_dag_run_active",
     "is_deferral_timeout",
     "is_still_deferred",
@@ -42,6 +43,13 @@ __all__ = [
 ANSWER_WITHIN = 5.0
 
 log = logging.getLogger(__name__)
+
+
+def has_flask_forms() -> bool:
+    """Whether connections are edited in forms of wtforms fields, as on Airflow 2."""
+    from airflow.providers.common.compat.version_compat import AIRFLOW_V_3_0_PLUS
+
+    return not AIRFLOW_V_3_0_PLUS
 
 
 def is_deferral_timeout(next_method: str, next_kwargs: dict[str, Any] | None) -> bool:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import BlockRunStatus
+from airflow_provider_mage.api.names import MOST_NAMES, did_you_mean
 
 if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 USUAL_BYTES = 48 * 1024
 """What an XCom may well hold: it is a row of Airflow's database, which other tasks read as a whole."""
-
-# Of a run with many blocks, so many names in an error.
-MOST_NAMES = 10
 
 
 def read_output(client: MageClient, pipeline_run_id: int, block_uuid: str, most_bytes: int) -> Any:
@@ -66,8 +63,7 @@ def find_block(run: PipelineRun, block_uuid: str) -> BlockRun:
         names = ", ".join(children[:MOST_NAMES])
         raise MageError(f"Block {block_uuid} ran once for each item of a dynamic block: name one of {names}.")
     if block_uuid not in own:
-        near = difflib.get_close_matches(block_uuid, own) or list(own)[:MOST_NAMES]
-        raise MageError(f"{run.name} has no block {block_uuid!r}. It has {', '.join(near) or 'none at all'}.")
+        raise MageError(f"{run.name} has no block {block_uuid!r}: {did_you_mean(block_uuid, own)}")
     block = own[block_uuid]
     if block.status is not BlockRunStatus.COMPLETED:
         raise MageError(f"Block {block_uuid} did not run to its end: it is {block.status.value}.")

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from typing import TYPE_CHECKING
 
-from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
+from airflow_provider_mage.api.errors import (
+    MageAuthError,
+    MageError,
+    MageNotFoundError,
+    MageTransportError,
+)
+from airflow_provider_mage.api.names import did_you_mean, near_names
 
 if TYPE_CHECKING:
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineSchedule
+    from airflow_provider_mage.api.pro import MageProClient
 
 log = logging.getLogger(__name__)
 
 # The one name under which a schedule is created: any other that a pipeline does not have is a mistake.
 DEFAULT_NAME = "airflow"
-
-# Of a pipeline with many schedules, so many names in an error.
-MOST_NAMES = 10
 
 
 def schedule_for(
@@ -67,7 +70,11 @@ def find_schedule(client: MageClient, pipeline_uuid: str, name: str) -> Pipeline
     """
     found, names = look_for_schedule(client, pipeline_uuid, name)
     if found is None:
-        raise ValueError(_no_such_name(pipeline_uuid, name, names))
+        raise ValueError(
+            f"Pipeline {pipeline_uuid!r} has no schedule named {name!r}: {did_you_mean(name, names)} Only "
+            f"{DEFAULT_NAME!r} is created when it is missing; create others in Mage (its UI: triggers), of "
+            "type API."
+        )
     return found
 
 
@@ -75,7 +82,13 @@ def look_for_schedule(
     client: MageClient, pipeline_uuid: str, name: str
 ) -> tuple[PipelineSchedule | None, list[str]]:
     """Return the oldest pipeline schedule of that name, if there is one, and the names of all there are."""
-    schedules = client.list_pipeline_schedules(pipeline_uuid)
+    failure = None
+    try:
+        schedules = client.list_pipeline_schedules(pipeline_uuid)
+    except MageNotFoundError as error:
+        failure = _no_such_pipeline(client, pipeline_uuid, error)
+    if failure is not None:
+        raise failure
     found = [schedule for schedule in schedules if schedule.name == name]
     if len(found) > 1:
         log.info(
@@ -88,21 +101,30 @@ def look_for_schedule(
     return next(iter(found), None), sorted({schedule.name for schedule in schedules})
 
 
-def _no_such_name(pipeline_uuid: str, name: str, names: list[str]) -> str:
-    by_folded = {one.casefold(): one for one in names}
-    near = [by_folded[one] for one in difflib.get_close_matches(name.casefold(), by_folded)]
-    listed = ", ".join(map(repr, near or names[:MOST_NAMES]))
-    if near:
-        hint = f"did you mean {listed}?"
-    elif names:
-        rest = len(names) - MOST_NAMES
-        hint = f"it has {listed}{f', and {rest} more' if rest > 0 else ''}."
-    else:
-        hint = "it has none."
-    return (
-        f"Pipeline {pipeline_uuid!r} has no schedule named {name!r}: {hint} Only {DEFAULT_NAME!r} is created "
-        "when it is missing; create others in Mage (its UI: triggers), of type API."
+def _no_such_pipeline(client: MageClient, pipeline_uuid: str, error: MageNotFoundError) -> MageNotFoundError:
+    """Say which pipeline may be meant, if that can be found out."""
+    try:
+        hint = did_you_mean(pipeline_uuid, client.list_pipelines())
+    except MageError:
+        return error
+    return MageNotFoundError(
+        f"Mage has no pipeline {pipeline_uuid!r}: {hint} Give it the name that it has in the "
+        "address of its page.",
+        code=error.code,
+        type=error.type,
+        reason=error.reason,
     )
+
+
+def check_block(client: MageProClient, pipeline_uuid: str, block_uuid: str) -> None:
+    """Raise a MageNotFoundError if a pipeline is known to have a block of almost that name only."""
+    try:
+        blocks = [str(block.get("uuid")) for block in client.list_blocks(pipeline_uuid)]
+    except MageError:
+        return
+    if block_uuid not in blocks and near_names(block_uuid, blocks):
+        hint = did_you_mean(block_uuid, blocks)
+        raise MageNotFoundError(f"Pipeline {pipeline_uuid!r} has no block {block_uuid!r}: {hint}")
 
 
 def _create(client: MageClient, pipeline_uuid: str, name: str) -> PipelineSchedule:

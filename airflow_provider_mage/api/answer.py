@@ -11,11 +11,11 @@ import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
+from airflow_provider_mage.api.address import public_url
 from airflow_provider_mage.api.errors import (
     MageAnswerError,
     MageAPIError,
@@ -147,8 +147,9 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> Answer:
     if response.is_redirect:
         target = excerpt(public_url(response.headers["Location"]))
         raise MageTransportError(
-            f"{where} was redirected to {target!r}; Mage's API never redirects: check the scheme, host and "
-            "base path, and whether a proxy wants a log-in of its own."
+            f"The server redirects to {target!r}, which Mage's API never does: check the connection's "
+            f"scheme, host and base path, and whether a proxy wants a log-in of its own. The "
+            f"request was {where}."
         )
     if status == HTTPStatus.PROXY_AUTHENTICATION_REQUIRED:
         from airflow_provider_mage.api.proxies import proxy_of  # which needs requests
@@ -156,34 +157,40 @@ def read_answer(response: Response, *, is_logged_in: bool = False) -> Answer:
         # No server answers this. Of http, the proxy sees the request itself.
         proxy = proxy_of(response.url) or "a proxy on the way"
         raise MageTransportError(
-            f"{where}: {proxy} wants a log-in (HTTP 407): write user and password into its address; if "
-            "Mage is to be reached without a proxy, add its host to `NO_PROXY`."
+            f"{sentence(str(proxy))} wants a log-in (HTTP 407): write user and password into its address; if "
+            f"Mage is to be reached without a proxy, add its host to `NO_PROXY`. The request was {where}.",
+            what="Proxy",
         )
     if status in _BUSY:
         raise _unusable(
             response,
-            f"{where} answered HTTP {status}: the server, or a proxy in front of it, is overloaded or being "
-            "restarted; try again later.",
+            f"The server, or a proxy in front of it, is overloaded or being restarted (HTTP {status}): try "
+            f"again later. The request was {where}.",
             temporary=True,
         )
     body = _json_of(response)
     if body is _NO_JSON:
         raise _no_json(response, where)
     if not isinstance(body, dict):
-        raise _unusable(response, f"{where} answered JSON that is not an object; {_NO_API}.")
+        raise _unusable(
+            response, f"The server answered JSON that is not an object: {_NO_API}. The request was {where}."
+        )
     error = body.get("error")
     if isinstance(error, Mapping) and error:
         raise _api_error(error, where, status, is_logged_in=is_logged_in)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise _unusable(
             response,
-            f"{where} answered HTTP {status} without saying why; see the server's log.",
+            f"Mage failed without saying why (HTTP {status}): see the server's log. The request was {where}.",
             temporary=True,
         )
     if error:
         raise _api_error({"message": error}, where, status, is_logged_in=is_logged_in)
     if status >= HTTPStatus.BAD_REQUEST:
-        raise _unusable(response, f"{where} answered HTTP {status} without saying why; {_NO_API}.")
+        raise _unusable(
+            response,
+            f"The server refused without saying why (HTTP {status}): {_NO_API}. The request was {where}.",
+        )
     return Answer(body, where)
 
 
@@ -208,13 +215,9 @@ def describe_request(response: Response) -> str:
     return f"{response.request.method} {public_url(response.url)}"
 
 
-def public_url(url: str) -> str:
-    """Cut user, password, query and fragment off a URL, so that it can be shown."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        return "an address that cannot be read"
-    return parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+def sentence(text: str) -> str:
+    """Begin a text as a sentence begins."""
+    return text[:1].upper() + text[1:]
 
 
 def _json_of(response: Response) -> Any:
@@ -242,7 +245,8 @@ def _no_json(response: Response, where: str) -> MageTransportError:
     what = "a web page instead of JSON" if is_page else "something that is not whole JSON"
     return _unusable(
         response,
-        f"{where} answered HTTP {status} with {what if text else 'an empty body'}: {advice}.",
+        f"The server answered with {what if text else 'an empty body'} (HTTP {status}): {advice}. The "
+        f"request was {where}.",
         temporary=temporary,
     )
 
@@ -273,24 +277,26 @@ def _api_error(error: Mapping[str, Any], where: str, status: int, *, is_logged_i
         # SQLite is busy, or PostgreSQL restarts: nothing is wrong with the request, and whether it was stored
         # is open (observed).
         return MageTransportError(
-            f"{where}: the database behind Mage was busy or away ({reason.rstrip('.')}); try again later.",
+            f"The database behind Mage was busy or away ({reason.rstrip('.')}): try again later. The request "
+            f"was {where}.",
             may_have_arrived=True,
             temporary=True,
         )
     what, message = _refusal(kind, code, reason, is_logged_in=is_logged_in)
     if what is not None:
-        return MageAuthError(f"{where}: {message}", what=what, **details)
+        return MageAuthError(f"{message} The request was {where}.", what=what, **details)
     if kind == "record_not_found" or code == HTTPStatus.NOT_FOUND:
         # Its message is whatever text the server last used, often that of a failed log-in (observed).
-        message = "Mage has no such record; check the name or the id."
-        return MageNotFoundError(f"{where}: {message}", **details)
+        message = "Mage has no such record: check the name or the id."
+        return MageNotFoundError(f"{message} The request was {where}.", **details)
     # Often with code 500, which means something else everywhere else (observed). "(": SQLAlchemy, which
     # speaks of a table or a column.
     if "does not exist" in reason and not reason.startswith("("):
-        return MageNotFoundError(f"{where}: {reason.rstrip('.')}; check the name.", **details)
-    message = f"Mage answered with an error (code {code}): {reason}"
+        message = f"{sentence(reason.rstrip('.'))}: check the name."
+        return MageNotFoundError(f"{message} The request was {where}.", **details)
+    message = f"Mage answered with an error (code {code}): {reason.rstrip('.')}."
     is_server = code == HTTPStatus.INTERNAL_SERVER_ERROR
-    return MageAPIError(f"{where}: {message}", temporary=is_server, **details)
+    return MageAPIError(f"{message} The request was {where}.", temporary=is_server, **details)
 
 
 def _refusal(
@@ -298,11 +304,11 @@ def _refusal(
 ) -> tuple[str | None, str]:
     """Say which part of the credentials Mage has refused, and what to do; None if none of them."""
     if kind == "invalid_api_key":
-        return "API key", "Mage refused the API key; set `api_key` in the connection's extra."
+        return "API key", "Mage refused the API key: set API key (`api_key`) in the connection."
     if kind in _TOKEN_ERRORS:
         return "Credentials", (
-            f"Mage refused the session token ({kind}); give the connection a login and password, or a fresh "
-            "`oauth_token`."
+            f"Mage refused the session token ({kind}): give the connection a login and a password, or a "
+            "fresh OAuth token (`oauth_token`)."
         )
     if code not in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         return None, ""
@@ -313,7 +319,7 @@ def _refusal(
     else:
         advice = "a setting of the server, such as DISABLE_NOTEBOOK_EDIT_ACCESS, does not allow this."
     what = "Permission" if code == HTTPStatus.FORBIDDEN else "Credentials"
-    return what, f"Mage refused access ({reason}); {advice}"
+    return what, f"Mage refused access ({reason.rstrip('.')}): {advice}"
 
 
 def _reason(error: Mapping[str, Any]) -> str:

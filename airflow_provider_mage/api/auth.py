@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from requests.auth import AuthBase
 
 from airflow_provider_mage.api import secrets
-from airflow_provider_mage.api.answer import public_url, read_answer, token_was_refused
+from airflow_provider_mage.api.address import api_root, public_url
+from airflow_provider_mage.api.answer import read_answer, token_was_refused
 from airflow_provider_mage.api.errors import MageAuthError, MageError, MageNotFoundError, MageTransportError
-from airflow_provider_mage.api.models import LogIn
+from airflow_provider_mage.api.models import LogIn, User
 from airflow_provider_mage.api.records import is_word
 from airflow_provider_mage.api.token_cache import TokenCache
 from airflow_provider_mage.api.wire import Http, guard
@@ -110,7 +111,7 @@ class MageAuth(AuthBase):
         on_secret: Callable[[str], None] | None = None,
         shares_on_disk: bool = False,
     ) -> None:
-        self._api_url = api_url
+        self._api_url = api_root(api_url)
         self._credentials = credentials
         self._verify = verify
         self._timeout = timeout
@@ -126,8 +127,8 @@ class MageAuth(AuthBase):
         self._token: Token | None = None
         # Whether the token, or that none is needed, is known.
         self._is_settled = False
-        # What the user may do, as ``POST /sessions`` tells it: 1 owner, 2 admin, 4 editor, 8 viewer.
-        self.project_access: int | None = None
+        # What ``POST /sessions`` told of the user; None if the token came from elsewhere.
+        self.user: User | None = None
 
     def __call__(self, request: requests.PreparedRequest) -> requests.PreparedRequest:
         """Put key and token into a request's headers."""
@@ -242,7 +243,7 @@ class MageAuth(AuthBase):
                 session = self._create_session("email")
             except MageNotFoundError as refusal_too:
                 raise self._wrong_credentials(refusal_too) from refusal_too
-        self.project_access = session.project_access
+        self.user = session.user
         return session.token
 
     def _token_of(self, value: str, *, in_cookie: bool) -> Token:

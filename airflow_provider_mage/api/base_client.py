@@ -6,7 +6,8 @@ import json
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
-from airflow_provider_mage.api.answer import what_is_odd
+from airflow_provider_mage.api.address import MAGE_PORT, read_address
+from airflow_provider_mage.api.answer import sentence, what_is_odd
 from airflow_provider_mage.api.errors import MageAnswerError
 
 if TYPE_CHECKING:
@@ -49,17 +50,22 @@ class BaseClient:
         """
         Make a client without Airflow. It logs in at its first request.
 
-        :param url: The address of the server, with its base path if it has one.
+        :param url: The address of the server, as a connection has it: a host name or a URL, with a base path
+            if there is one, with or without the API's own path.
         :param login: An e-mail address or a user name; None for a server without authentication.
         :param password: Its password.
         :param options: Anything else that :class:`~airflow_provider_mage.api.session.MageSession` takes, such
             as ``timeout`` or ``verify``.
         :return: The client.
+        :raises ValueError: If this is no usable address.
         """
         from airflow_provider_mage.api.auth import Credentials, MageAuth
         from airflow_provider_mage.api.session import MageSession
 
-        api_url = url.rstrip("/") + cls.api_path
+        try:
+            api_url = read_address(url.strip(), default_port=MAGE_PORT, suffix=cls.api_path) + cls.api_path
+        except ValueError as error:
+            raise ValueError(f"{sentence(str(error))}.") from None
         shared = {name: options[name] for name in ("timeout", "verify") if name in options}
         auth = MageAuth(api_url, Credentials(login, password), **shared)
         return cls(MageSession(api_url, auth=auth, **options))

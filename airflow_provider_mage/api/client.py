@@ -18,6 +18,7 @@ from airflow_provider_mage.api.models import (
     Uuid,
     Version,
 )
+from airflow_provider_mage.api.names import did_you_mean
 from airflow_provider_mage.api.outputs import MageOutputs
 
 if TYPE_CHECKING:
@@ -269,10 +270,11 @@ class MageClient(MageOutputs):
             nothing, or has not run.
         :raises MageNotFoundError: If the run has no such block.
         """
-        for block in self.get_pipeline_run(pipeline_run_id).block_runs:
-            if block.block_uuid == block_uuid:
-                return self.read_output(block)
-        raise MageNotFoundError(f"Run {pipeline_run_id} has no block {block_uuid!r}; check the name.")
+        own = {block.block_uuid: block for block in self.get_pipeline_run(pipeline_run_id).block_runs}
+        if block_uuid not in own:
+            hint = did_you_mean(block_uuid, own)
+            raise MageNotFoundError(f"Run {pipeline_run_id} has no block {block_uuid!r}: {hint}")
+        return self.read_output(own[block_uuid])
 
     def list_block_runs(self, pipeline_run_id: int) -> list[BlockRun]:
         """Read the block runs of a run, without their errors, which only its own detail has (observed)."""

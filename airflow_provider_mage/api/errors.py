@@ -60,6 +60,7 @@ class MageTransportError(MageError):
         certain: the connection was refused, or was never made.
     :param temporary: Whether the same request may well succeed a little later.
     :param retry_after: Seconds that the other side asked to wait, if it did.
+    :param what: What it is about: ``URL``, ``DNS``, ``TLS`` or ``Proxy``.
     """
 
     def __init__(
@@ -69,8 +70,10 @@ class MageTransportError(MageError):
         may_have_arrived: bool = False,
         temporary: bool = False,
         retry_after: float | None = None,
+        what: str = "URL",
     ) -> None:
         super().__init__(message)
+        self.what = what
         self.may_have_arrived = may_have_arrived
         self.temporary = temporary
         self.retry_after = retry_after

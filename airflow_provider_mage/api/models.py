@@ -252,6 +252,7 @@ class ServerStatus(Record):
     scheduler_status: Annotated[Name, or_else("unknown")] = "unknown"
     require_user_authentication: Annotated[bool, or_else(False)] = False
     project_type: OptionalName = ""
+    project_uuid: OptionalName = ""
     cluster_type: Name | None = None
 
     @classmethod
@@ -275,22 +276,44 @@ class Version(Record):
     version: OptionalName = ""
 
 
-@dataclass(frozen=True)
-class LogIn(Record):
-    """What ``POST /sessions`` answers: a token fit for a header, and what its user may do."""
+ROLES = {1: "Owner", 2: "Admin", 4: "Editor", 8: "Viewer"}
+"""What ``project_access`` stands for (observed); of a user without a role in the project it is 0."""
 
-    token: Word = field(repr=False)
-    project_access: int | None = None
+_SHOWN_NAME = 100
+
+
+@dataclass(frozen=True)
+class User(Record):
+    """Whom a log-in is for; ``role`` is empty for a user without one in the project."""
+
+    username: OptionalName = ""
+    role: str = ""
 
     @classmethod
     def _fields(cls, data: Any) -> Any:
-        user = data.get("user") if isinstance(data, Mapping) else None
-        access = user.get("project_access") if isinstance(user, Mapping) else None
-        return (
-            {**data, "project_access": access if isinstance(access, int) else None}
-            if isinstance(data, Mapping)
-            else data
-        )
+        if not isinstance(data, Mapping):
+            return data
+        access, username = data.get("project_access"), data.get("username")
+        # A log-in is as good whatever it says of its user.
+        return {
+            "username": username[:_SHOWN_NAME] if isinstance(username, str) else "",
+            "role": ROLES.get(access, "") if isinstance(access, int) else "",
+        }
+
+
+@dataclass(frozen=True)
+class LogIn(Record):
+    """What ``POST /sessions`` answers: a token fit for a header, and its user."""
+
+    token: Word = field(repr=False)
+    user: User = User()
+
+    @classmethod
+    def _fields(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        user = data.get("user")
+        return {**data, "user": User.from_api(user) if isinstance(user, Mapping) else User()}
 
 
 @dataclass(frozen=True)

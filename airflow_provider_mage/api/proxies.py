@@ -66,7 +66,8 @@ def proxy_of(url: str) -> Proxy | None:
     if fault:
         way_around = Proxy(variable, "", host).way_around
         raise MageTransportError(
-            f"The proxy that `{variable}` in the environment names cannot be used: {fault}; {way_around}."
+            f"The proxy that `{variable}` in the environment names cannot be used: {fault}; {way_around}.",
+            what="Proxy",
         )
     return Proxy(variable, address, host)
 

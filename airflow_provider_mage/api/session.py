@@ -7,6 +7,7 @@ from copy import copy
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from airflow_provider_mage.api.address import api_root
 from airflow_provider_mage.api.answer import read_answer
 from airflow_provider_mage.api.auth import Credentials, MageAuth
 from airflow_provider_mage.api.retries import Clock, RetryPolicy, call_with_retries
@@ -22,7 +23,7 @@ class MageSession:
     """
     Sends requests to one Mage API and returns what Mage answered, or raises.
 
-    :param api_url: The API's root, such as ``http://localhost:6789/api``.
+    :param api_url: The API's root, such as ``http://localhost:6789/api``; ``http://localhost:6789`` will do.
     :param auth: The user; by default none, for a server with authentication switched off.
     :param verify: TLS verification, as in ``requests``: True, False or the path of a CA bundle.
     :param timeout: Seconds that one request may take, from the connection to the end of the answer.
@@ -40,7 +41,7 @@ class MageSession:
         retry_for: float = 60.0,
         clock: Clock = time,
     ) -> None:
-        self.api_url = api_url.rstrip("/")
+        self.api_url = api_root(api_url)
         self.auth = auth or MageAuth(self.api_url, Credentials(), verify=verify, timeout=timeout)
         self.http = Http(timeout)
         self.http.auth = self.auth

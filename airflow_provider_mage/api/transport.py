@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import re
+import socket
+import ssl
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import requests
-from urllib3.exceptions import ConnectTimeoutError, NewConnectionError, ProxyError, SSLError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    NameResolutionError,
+    NewConnectionError,
+    ProxyError,
+    SSLError,
+)
 
-from airflow_provider_mage.api.answer import public_url
+from airflow_provider_mage.api.address import public_url
+from airflow_provider_mage.api.answer import sentence
 from airflow_provider_mage.api.errors import MageTransportError
+from airflow_provider_mage.api.foreign_text import excerpt
 from airflow_provider_mage.api.proxies import proxy_of, refusal_in
 from airflow_provider_mage.api.secrets import star
 
@@ -22,23 +32,27 @@ if TYPE_CHECKING:
 # What a proxy that refuses a tunnel may mean by "later".
 _BUSY_PROXY = frozenset({408, 425, 429, 500, 502, 503, 504})
 _PROXY_WANTS_LOG_IN = 407
-# RFC 1035
-LONGEST_HOST = 253
+# What OpenSSL makes of a server that speaks http; it depends on its version.
+_SPEAKS_HTTP = re.compile("WRONG_VERSION_NUMBER|RECORD_LAYER_FAILURE|UNKNOWN_PROTOCOL|HTTP_REQUEST")
 
 
 class FailedRequest(Exception):  # noqa: N818  what happened, not what is wrong
     """What ``requests`` has raised, by its text alone: the exception holds headers, proxy and address."""
 
 
-def is_address(url: str) -> bool:
-    """Whether a request to a URL can be made, as ``requests`` and the look-up of names have it."""
+def speaks_tls(url: str, timeout: float) -> bool:
+    """Whether a TLS connection can be made to a URL's host and port, within some seconds."""
+    parts = urlsplit(url)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
-        prepared = requests.Request("GET", url).prepare()
-        host = urlsplit(str(prepared.url)).hostname or ""
-        host.encode("idna")
-    except ValueError:  # of the base of all that they raise
+        with (
+            socket.create_connection((parts.hostname, parts.port or 80), timeout) as connection,
+            context.wrap_socket(connection, server_hostname=parts.hostname),
+        ):
+            return True
+    except (OSError, ValueError):
         return False
-    return not re.search(r"[\s\\%<>\"{}|^`]", host) and len(host) <= LONGEST_HOST
 
 
 def translate_request_error(error: requests.RequestException, method: str, url: str) -> MageTransportError:
@@ -51,7 +65,7 @@ def translate_request_error(error: requests.RequestException, method: str, url: 
     try:
         translated = _translate(error, f"{method} {public_url(url)}", proxy_of(url))
     except MageTransportError as unusable:  # the proxy: what is wrong with it, and not what was made of it
-        return MageTransportError(str(unusable))
+        return MageTransportError(str(unusable), what=unusable.what)
     text = re.sub(r"(?<=url: )\S+", lambda url: public_url(url[0]), str(error))
     translated.__cause__ = FailedRequest(star(f"{type(error).__name__}: {text}"))
     return translated
@@ -64,27 +78,57 @@ def _translate(error: requests.RequestException, where: str, proxy: Proxy | None
         if failure is not None:
             return failure
     if isinstance(error, requests.exceptions.SSLError):
-        return MageTransportError(
-            f"{where}: the server's TLS certificate was not accepted; set `verify_ssl` in the connection's "
-            "extra to the path of your CA bundle, or check that the server speaks https at all."
-        )
+        return _failure_of_tls(str(error), where)
     if isinstance(error, requests.exceptions.InvalidJSONError):
-        return MageTransportError(f"{where}: JSON cannot hold this; check it for NaN and infinity.")
+        return MageTransportError(
+            f"JSON cannot hold this: check it for NaN and infinity. The request was {where}."
+        )
     if isinstance(error, ValueError):  # its classes for requests that cannot be made
-        return MageTransportError(f"{where}: this is not a usable address; check the connection's host.")
+        return MageTransportError(
+            f"This is not a usable address: check the connection's host. The request was {where}."
+        )
+    if any(isinstance(cause, NameResolutionError) for cause in causes):
+        return MageTransportError(
+            "No address was found for the host's name: check the connection's host, and that this machine "
+            f"can look names up. The request was {where}.",
+            temporary=True,
+            what="DNS",
+        )
     never_left = _was_never_connected(causes)
     if isinstance(error, requests.Timeout):
-        what = "no connection was made in time" if never_left else "no answer came in time"
+        what = "No connection was made in time" if never_left else "No answer came in time"
     elif never_left:
-        what = "no connection could be made"
+        what = "No connection could be made"
     else:
-        what = "the connection broke before a whole answer came"
+        what = "The connection broke before a whole answer came"
     through = f", and so is {proxy}; {proxy.way_around}" if proxy else ""
     return MageTransportError(
-        f"{where}: {what}; check that Mage is up and that the connection's host and port are right{through}.",
+        f"{what}: check that Mage is up and that the connection's host and port are right{through}. The "
+        f"request was {where}.",
         may_have_arrived=not never_left,
         temporary=True,
     )
+
+
+def _failure_of_tls(text: str, where: str) -> MageTransportError:
+    if _SPEAKS_HTTP.search(text):
+        message = (
+            "The host speaks http, not https, on this port: set the connection's scheme to http, or check "
+            "its port."
+        )
+    elif "CERTIFICATE_VERIFY_FAILED" in text:
+        why = text.partition("certificate verify failed: ")[2].partition(" (_ssl")[0]
+        message = (
+            f"The server's TLS certificate was not accepted ({excerpt(why) or 'no reason given'}): set CA "
+            "bundle (`ca_bundle`) in the connection to the certificate authority that has signed it, and "
+            "check that the host's name is the one that it is for."
+        )
+    else:
+        message = (
+            "No TLS connection could be made: check the connection's host and port, and the TLS versions "
+            "that the server has."
+        )
+    return MageTransportError(f"{message} The request was {where}.", what="TLS")
 
 
 def _failure_of_proxy(causes: list[BaseException], where: str, proxy: Proxy) -> MageTransportError | None:
@@ -96,14 +140,18 @@ def _failure_of_proxy(causes: list[BaseException], where: str, proxy: Proxy) -> 
         isinstance(cause, SSLError) for cause in causes
     ):
         return MageTransportError(
-            f"{where}: no TLS connection to {proxy} could be made; check that it speaks TLS (most are to be "
-            f"given as http://), and that its certificate is in your CA bundle; {proxy.way_around}."
+            f"No TLS connection to {proxy} could be made: check that it speaks TLS (most are to be given as "
+            f"http://), and that its certificate is in your CA bundle; {proxy.way_around}. The request was "
+            f"{where}.",
+            what="Proxy",
         )
     if not _was_never_connected(causes):
         return None
     return MageTransportError(
-        f"{where}: {proxy} cannot be reached; check its address and that it is up; {proxy.way_around}.",
+        f"{sentence(str(proxy))} cannot be reached: check its address and that it is up; {proxy.way_around}. "
+        f"The request was {where}.",
         temporary=True,
+        what="Proxy",
     )
 
 
@@ -115,7 +163,9 @@ def _proxy_refusal(where: str, proxy: Proxy, status: int) -> MageTransportError:
     else:
         advice = f"refuses to connect to Mage (HTTP {status}): see its rules"
     return MageTransportError(
-        f"{where}: {proxy} {advice}; {proxy.way_around}.", temporary=status in _BUSY_PROXY
+        f"{sentence(str(proxy))} {advice}; {proxy.way_around}. The request was {where}.",
+        temporary=status in _BUSY_PROXY,
+        what="Proxy",
     )
 
 

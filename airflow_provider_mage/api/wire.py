@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import requests
 from requests.adapters import HTTPAdapter
 
-from airflow_provider_mage.api.answer import public_url
+from airflow_provider_mage.api.address import public_url
 from airflow_provider_mage.api.errors import MageAnswerError, MageError, MageTransportError
 from airflow_provider_mage.api.foreign_text import excerpt
 from airflow_provider_mage.api.proxies import proxy_of

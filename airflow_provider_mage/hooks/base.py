@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from functools import cached_property, partial
+from math import inf
 from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import urlsplit
 
-from airflow.providers.common.compat.sdk import BaseHook
+from airflow.providers.common.compat.sdk import AirflowNotFoundException, BaseHook
 
-from airflow_provider_mage._compat import mask_secret
-from airflow_provider_mage.api.answer import public_url
+from airflow_provider_mage._compat import has_flask_forms, mask_secret
+from airflow_provider_mage.api.address import read_address
 from airflow_provider_mage.api.auth import Credentials, MageAuth, shared_auth
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.api.transport import is_address
-from airflow_provider_mage.hooks.extra import NAMES, Extra
+from airflow_provider_mage.hooks.extra import NAMES, Extra, SettingError
+from airflow_provider_mage.hooks.trial import Trial
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     import requests
     from airflow.providers.common.compat.sdk import Connection
-
-LAST_PORT = 65535
 
 
 class MageBaseHook(BaseHook):
@@ -35,7 +34,10 @@ class MageBaseHook(BaseHook):
     """
 
     conn_type: ClassVar[str]
+    conn_name_attr: ClassVar[str]
     default_host: ClassVar[str | None] = None
+    default_scheme: ClassVar[str] = "http"
+    default_port: ClassVar[int | None] = None
     api_path: ClassVar[str] = ""
     default_api_key: ClassVar[str]
     sends_cookie: ClassVar[bool] = False
@@ -45,46 +47,63 @@ class MageBaseHook(BaseHook):
         self._conn_id = conn_id
         self._retry_for = retry_for
 
-    @cached_property
+    @property
     def connection(self) -> Connection:
         """The Airflow connection; its secrets are masked in logs from here on."""
-        connection = self.get_connection(self._conn_id)
-        if connection.password:
-            mask_secret(connection.password)
-        fields = Extra(self._conn_id, self.conn_type, connection.extra).fields
-        for secret in (fields.get("oauth_token"), fields.get("api_key")):
-            if secret and secret != self.default_api_key:
-                mask_secret(str(secret))
-        return connection
+        return self._settings[0]
 
-    @cached_property
+    @property
     def extra(self) -> dict[str, Any]:
         """The connection's extra fields that were filled in."""
         return {name: value for name, value in self._extra.fields.items() if name in NAMES}
 
-    @cached_property
+    @property
     def _extra(self) -> Extra:
-        return Extra(self._conn_id, self.conn_type, self.connection.extra)
+        return self._settings[1]
+
+    @cached_property
+    def _settings(self) -> tuple[Connection, Extra]:
+        try:
+            connection = self.get_connection(self._conn_id)
+        except AirflowNotFoundException as error:
+            raise AirflowNotFoundException(
+                f"Airflow has no connection {self._conn_id!r}: create one of type {self.conn_type} with that "
+                f"id, or name another in `{self.conn_name_attr}`."
+            ) from error
+        if connection.password:
+            mask_secret(connection.password)
+        extra = Extra(self._conn_id, self.conn_type, connection.extra)
+        for secret in (extra.fields.get("oauth_token"), extra.fields.get("api_key")):
+            if secret and secret != self.default_api_key:
+                mask_secret(str(secret))
+        return connection, extra
 
     @cached_property
     def session(self) -> MageSession:
         """The session that every request of this hook goes through; it logs in at the first request."""
-        new_auth = partial(shared_auth, shares_on_disk=self._extra.switch("share_login", default=True))
+        new_auth = partial(shared_auth, shares_on_disk=self._extra.switch("share_login"))
         return self._new_session(new_auth, retry_for=self._retry_for)
 
-    def _new_session(self, new_auth: Callable[..., MageAuth], *, retry_for: float) -> MageSession:
+    def _new_session(
+        self, new_auth: Callable[..., MageAuth], *, retry_for: float, longest: float = inf
+    ) -> MageSession:
         connection = self.connection
         self._extra.point_out_misspelt()
-        api_url = base_url(connection, default_host=self.default_host, suffix=self.api_path) + self.api_path
-        verify, timeout = self._extra.verify(api_url), self._extra.timeout()
-        api_key = self._extra.text("api_key") or self.default_api_key
-        oauth_token = self._extra.text("oauth_token")
-        try:
-            credentials = Credentials(
-                connection.login or None, connection.password or None, api_key, oauth_token
-            )
-        except ValueError as error:
-            raise ValueError(f"Connection {self._conn_id!r}: {error}") from None
+        server = base_url(
+            connection,
+            default_host=self.default_host,
+            suffix=self.api_path,
+            default_scheme=self.default_scheme,
+            default_port=self.default_port,
+        )
+        api_url = server + self.api_path
+        verify, timeout = self._extra.verify(api_url), min(self._extra.timeout(), longest)
+        credentials = Credentials(
+            connection.login or None,
+            connection.password or None,
+            self._extra.word("api_key") or self.default_api_key,
+            self._extra.word("oauth_token"),
+        )
         auth = new_auth(
             api_url,
             credentials,
@@ -95,10 +114,24 @@ class MageBaseHook(BaseHook):
         )
         return MageSession(api_url, auth=auth, verify=verify, timeout=timeout, retry_for=retry_for)
 
-    def _trial_session(self) -> MageSession:
-        """Return a session for the Test button: it repeats nothing, and uses no log-in made before."""
-        self._extra.switch("share_login", default=True)  # of no use here, but may be wrong
-        return self._new_session(MageAuth, retry_for=0.0)
+    def test_connection(self) -> tuple[bool, str]:
+        """
+        Try the connection, for Airflow's Test button. It repeats nothing, and uses no log-in made before.
+
+        :return: Whether it works, and a sentence: what was found, or first what is wrong (URL, DNS, TLS,
+            Proxy, API key, Credentials, Permission, Version or Settings). It takes some five seconds at most.
+        """
+        trial = Trial()
+        try:
+            self._extra.switch("share_login")  # of no use here, but may be wrong
+            session = self._new_session(MageAuth, retry_for=0.0, longest=trial.longest_request)
+        except SettingError as error:
+            return False, f"{error.what}: {error.sentence}"
+        return trial.run(lambda: self._try(session, trial), session.api_url)
+
+    @abstractmethod
+    def _try(self, session: MageSession, trial: Trial) -> str:
+        """Return what was found; raise a MageError or an UnfitError for what is wrong."""
 
     def get_conn(self) -> requests.Session:
         """
@@ -113,47 +146,47 @@ class MageBaseHook(BaseHook):
         return self.session.http
 
 
-def base_url(connection: Connection, *, default_host: str | None, suffix: str) -> str:
+def missing_log_in(who: str) -> str:
+    """Say that there is neither a token nor a whole log-in."""
+    sentence = f"{who} wants a log-in: give the connection a login and a password."
+    if has_flask_forms():
+        sentence += " (Airflow 2 sends a stored password to no test: to test it, type it again.)"
+    return sentence
+
+
+def base_url(
+    connection: Connection,
+    *,
+    default_host: str | None,
+    suffix: str,
+    default_scheme: str = "http",
+    default_port: int | None = None,
+) -> str:
     """
-    Read a server's address: a bare host or a URL, with or without a port and a base path.
+    Read a connection's address: a bare host or a URL, with or without a port and a base path.
 
     :param connection: The Airflow connection.
     :param default_host: The address of a connection without a host.
     :param suffix: The API's own path; a host that ends with it is taken without.
+    :param default_scheme: The scheme of a connection without one.
+    :param default_port: The port of a bare host name that is reached by http.
     :return: Scheme, host, port and base path, with no slash at the end.
-    :raises ValueError: If the connection holds no usable address.
+    :raises SettingError: If the connection holds no usable address.
     """
-    name = f"Connection {connection.conn_id!r}"
     host = (connection.host or "").strip() or default_host
-    unusable = f"{name}: the host is not a usable address; set e.g. https://mage.example.com."
+    conn_id = connection.conn_id
     if not host:
-        raise ValueError(f"{name} has no host: set it to the address of Mage, such as http://localhost:6789.")
-    if "@" in host:  # first of all, as the other errors quote the host
-        raise ValueError(f"{name}: put the user into login and password, not into the host.")
-    if "://" not in host:
-        if host.count(":") > 1 and not host.startswith("["):
-            # An IPv6 address, whose brackets are lost where a connection is given as a URI.
-            host = f"[{host}]"
-        host = f"{(connection.schema or '').strip() or 'http'}://{host}"
-    if not host.isprintable():  # urlsplit leaves some of these out in silence
-        raise ValueError(f"{name}: the host holds a line end or a control character; remove it.")
+        sentence = "the host is missing: set it to the address of Mage, such as http://localhost:6789"
+        raise SettingError(conn_id, sentence, "URL")
     try:
-        parts = urlsplit(host)
-        port = parts.port or connection.port or None
-        hostname = parts.hostname
-    except ValueError as error:
-        raise ValueError(unusable) from error
-    if port is not None and not 0 < port <= LAST_PORT:
-        raise ValueError(f"{name}: the port must be a number up to {LAST_PORT}, not {port}.")
-    if parts.scheme not in ("http", "https") or not hostname:
-        raise ValueError(
-            f"{name}: the host must be a name or an http(s) URL, such as https://mage.example.com; "
-            f"{public_url(host)!r} is neither."
+        return read_address(
+            host,
+            scheme=connection.schema,
+            port=connection.port,
+            default_scheme=default_scheme,
+            default_port=default_port,
+            suffix=suffix,
         )
-    shown_host = f"[{hostname}]" if ":" in hostname else hostname
-    path = parts.path.rstrip("/")
-    path = path.removesuffix(suffix) if suffix else path
-    url = f"{parts.scheme}://{shown_host}{f':{port}' if port else ''}{path}"
-    if not is_address(url):
-        raise ValueError(unusable)
-    return url
+    except ValueError as error:
+        cause, sentence = error.__cause__, str(error)
+    raise SettingError(conn_id, sentence, "URL") from cause

@@ -11,27 +11,44 @@ import ssl
 from difflib import get_close_matches
 from typing import Any
 
+from airflow_provider_mage._arguments import shown
+from airflow_provider_mage.api.records import is_word
+from airflow_provider_mage.hooks.form import FIELDS, STORED_SECRET, SWITCH, field_name
+
 log = logging.getLogger(__name__)
 
-NAMES = ("api_key", "oauth_token", "verify_ssl", "timeout", "share_login", "team_id")
+NAMES = tuple(FIELDS["mage_cloud"])
 DEFAULT_TIMEOUT = 30.0
 # A time-out beyond an hour is none; sockets cannot have one of some centuries.
 LONGEST_TIMEOUT = 3600.0
-# Of a wrong value, no more than this is quoted.
-SHOWN = 60
 # How OpenSSL finds a certificate in a folder.
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.\d+")
-_SWITCH = {
-    **dict.fromkeys(("true", "yes", "y", "on", "1"), True),
-    **dict.fromkeys(("false", "no", "n", "off", "0"), False),
-}
+# What the Test button puts first, where that is not "Settings".
+_WHAT = {"api_key": "API key", "oauth_token": "Credentials"}
 # What requests asks, in this order.
 _BUNDLE_VARIABLES = ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
+class SettingError(ValueError):
+    """
+    A field of a connection is wrong.
+
+    :param conn_id: The connection.
+    :param sentence: What is wrong, and what to do, without a full stop.
+    :param what: What the Test button puts first.
+    """
+
+    def __init__(self, conn_id: str, sentence: str, what: str = "Settings") -> None:
+        super().__init__(f"Connection {conn_id!r}: {sentence}.")
+        self.sentence = f"{sentence[0].upper()}{sentence[1:]}."
+        self.what = what
+
+
 class Extra:
     """
-    What was filled in among the extra fields of a connection. Whatever cannot be meant raises a ValueError.
+    What was filled in among the extra fields of a connection.
+
+    Whatever cannot be meant raises a :class:`SettingError`.
 
     :param conn_id: The connection.
     :param conn_type: Its type.
@@ -72,18 +89,35 @@ class Extra:
         value = self.fields.get(name)
         if value is None:
             return None
+        what = _WHAT.get(name, "Settings")
         if isinstance(value, bool) or not isinstance(value, (str, int)):
-            raise self._error(f"`{name}` in extra must be a text, not {type(value).__name__}")
+            raise self._error(f"{field_name(name)} must be a text, not {type(value).__name__}", what)
+        if value == STORED_SECRET:
+            raise self._error(
+                f"{field_name(name)} is hidden by Airflow's form, which sends a stored secret to no test: "
+                "type it again to test it. It stays stored, whether you type it or not",
+                what,
+            )
         return str(value)
 
-    def switch(self, name: str, *, default: bool) -> bool:
-        """Read a switch, in any form that Airflow's UIs send."""
-        value = self.fields.get(name, default)
+    def word(self, name: str) -> str | None:
+        """Read a key or a token, which has to be fit for a header."""
+        value = self.text(name)
+        if value is not None and not is_word(value):
+            raise self._error(
+                f"{field_name(name)} must be one word of ASCII characters: check it for blanks and line ends",
+                _WHAT[name],
+            )
+        return value
+
+    def switch(self, name: str) -> bool:
+        """Read a switch, in any form that Airflow's UIs send; True if it is not there."""
+        value = self.fields.get(name, True)
         try:
-            return _SWITCH[str(value).lower()]
+            return SWITCH[str(value).lower()]
         except KeyError:
-            words = ", ".join(_SWITCH)
-            raise self._error(f"`{name}` in extra must be one of {words}, not {_shown(value)}") from None
+            words = ", ".join(SWITCH)
+            raise self._error(f"{field_name(name)} must be one of {words}, not {shown(value)}") from None
 
     def timeout(self) -> float:
         """Read the seconds that a request may take."""
@@ -94,34 +128,41 @@ class Extra:
             timeout = math.nan
         if not 0 < timeout <= LONGEST_TIMEOUT:
             raise self._error(
-                "`timeout` in extra must be a number of seconds above 0 and up to "
-                f"{LONGEST_TIMEOUT:.0f}, not {_shown(value)}"
+                f"{field_name('timeout')} must be a number of seconds above 0 and up to "
+                f"{LONGEST_TIMEOUT:.0f}, not {shown(value)}"
             )
         return timeout
 
     def verify(self, url: str) -> bool | str:
-        """Read ``verify_ssl``: a switch, or the path of CA certificates."""
-        value = self.fields.get("verify_ssl", True)
-        if str(value).lower() in _SWITCH:
-            verify = self.switch("verify_ssl", default=True)
-            if verify and url.startswith("https:"):
-                self._check_environment()
-            return verify
-        if not isinstance(value, str):
-            raise self._error(
-                f"`verify_ssl` in extra must be true, false or the path of a CA bundle, not {_shown(value)}"
+        """Read whether certificates are checked, and by which authorities: as ``requests`` wants it."""
+        switch = self.fields.get("verify_ssl", True)
+        if str(switch).lower() in SWITCH:
+            if not self.switch("verify_ssl"):
+                return False
+            name, must = "ca_bundle", f"{field_name('ca_bundle')} must be the path of a CA bundle"
+        else:  # version 0.1.0 had the path here
+            name, must = (
+                "verify_ssl",
+                f"{field_name('verify_ssl')} must be true, false or the path of a CA bundle",
             )
+            if isinstance(switch, str) and "ca_bundle" in self.fields:
+                name = "ca_bundle"
+        value = self.fields.get(name)
+        if value is None:
+            if url.startswith("https:"):
+                self._check_environment()
+            return True
+        if not isinstance(value, str):
+            raise self._error(f"{must}, not {shown(value)}", "TLS")
         if "-----BEGIN" in value:
             raise self._error(
-                "`verify_ssl` in extra holds a certificate itself: write that to a file on workers and "
-                "triggerers, and give its path"
+                f"{field_name(name)} holds a certificate itself: write that to a file on workers and "
+                "triggerers, and give its path",
+                "TLS",
             )
         fault = _fault_of_bundle(value)
         if fault:
-            raise self._error(
-                "`verify_ssl` in extra must be true, false or the path of a CA bundle; "
-                f"{_shown(value)} {fault}"
-            )
+            raise self._error(f"{must}; {shown(value)} {fault}", "TLS")
         return value
 
     def _check_environment(self) -> None:
@@ -132,13 +173,14 @@ class Extra:
                 fault = _fault_of_bundle(path)
                 if fault:
                     raise self._error(
-                        f"`{name}` in the environment, which counts unless `verify_ssl` in extra names a CA "
-                        f"bundle, is of no use: {_shown(path)} {fault}"
+                        f"`{name}` in the environment, which counts unless {field_name('ca_bundle')} is set, "
+                        f"is of no use: {shown(path)} {fault}",
+                        "TLS",
                     )
                 return
 
-    def _error(self, sentence: str) -> ValueError:
-        return ValueError(f"Connection {self._conn_id!r}: {sentence}.")
+    def _error(self, sentence: str, what: str = "Settings") -> SettingError:
+        return SettingError(self._conn_id, sentence, what)
 
 
 def _fault_of_bundle(path: str) -> str:
@@ -154,8 +196,3 @@ def _fault_of_bundle(path: str) -> str:
     except OSError:
         return "holds no certificates that can be read (they must be PEM)"
     return ""
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= SHOWN else f"{text[:SHOWN]}…"

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import re
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage.api.address import MAGE_PORT
 from airflow_provider_mage.api.auth import MAGE_API_KEY
 from airflow_provider_mage.api.client import MageClient
-from airflow_provider_mage.api.errors import MageAuthError, MageError, MageTransportError
+from airflow_provider_mage.api.errors import MageTransportError
 from airflow_provider_mage.api.pro import MageProClient
-from airflow_provider_mage.hooks.base import MageBaseHook
-from airflow_provider_mage.provider_info import form_widgets, ui_field_behaviour
+from airflow_provider_mage.hooks.base import MageBaseHook, missing_log_in
+from airflow_provider_mage.hooks.form import form_widgets, ui_field_behaviour
+from airflow_provider_mage.hooks.trial import UnfitError
+
+if TYPE_CHECKING:
+    from airflow_provider_mage.api.models import User
+    from airflow_provider_mage.api.session import MageSession
+    from airflow_provider_mage.hooks.trial import Trial
 
 OLDEST_SUPPORTED = (0, 9, 70)
-# ``project_access`` of a user who may look only (observed).
-VIEWER = 8
 
 
 class MageHook(MageBaseHook):
@@ -30,6 +35,7 @@ class MageHook(MageBaseHook):
     default_conn_name = "mage_default"
     conn_type = "mage"
     hook_name = "Mage"
+    default_port = MAGE_PORT
     api_path = "/api"
     default_api_key = MAGE_API_KEY
 
@@ -47,41 +53,31 @@ class MageHook(MageBaseHook):
         """The API of a Mage Pro cluster, if that is what the server is."""
         return MageProClient(self.session)
 
-    def test_connection(self) -> tuple[bool, str]:
-        """
-        Try the connection, for Airflow's Test button.
-
-        :return: Whether it works, and a sentence: what was found, or which of URL, API key, credentials,
-            permission or version is wrong.
-        """
-        try:
-            client = MageClient(self._trial_session())
-            auth = client.session.auth
-            status = client.get_status()
-            if status.require_user_authentication and not auth.is_logged_in:
-                return (
-                    False,
-                    "Credentials: the server wants a log-in; give the connection a login and a password.",
-                )
-            version = _version(client)
-        except MageError as error:
-            return False, f"{error.what if isinstance(error, MageAuthError) else 'URL'}: {error}"
-        except ValueError as error:
-            return False, str(error)
+    def _try(self, session: MageSession, trial: Trial) -> str:
+        client, auth = MageClient(session), session.auth
+        session.log_in()
+        session.timeout = min(session.timeout, trial.time_left())
+        status = client.get_status()
+        if status.require_user_authentication and not auth.is_logged_in:
+            raise UnfitError("Credentials", missing_log_in("the server"))
+        session.timeout = min(session.timeout, trial.time_left())
+        version = _version(client)
         if not _is_supported(version):
-            return False, f"Version: the server runs Mage {version}; 0.9.70 or later is needed."
-        if auth.project_access == VIEWER:
-            return False, "Permission: the user may look at runs (role Viewer) but not start any."
-        user = "without log-in"
-        if auth.is_logged_in:
-            user = "with the given token" if self.extra.get("oauth_token") else f"as {self.connection.login}"
-        scheduler = (
-            "" if status.scheduler_status == "running" else f" Its scheduler is {status.scheduler_status}."
-        )
-        return (
-            True,
-            f"Connected to Mage {version or '(version unknown)'} at {client.ui_url} {user}.{scheduler}",
-        )
+            raise UnfitError("Version", f"the server runs Mage {version}: 0.9.70 or later is needed.")
+        user = auth.user
+        if user is not None and user.role == "Viewer":
+            raise UnfitError(
+                "Permission",
+                f"the user {user.username or self.connection.login} may look at runs (role Viewer) but not "
+                "start any: give it the role Editor.",
+            )
+        found = [
+            f"project {status.project_uuid}" if status.project_uuid else "",
+            _describe(user) if auth.is_logged_in else "without log-in",
+            f"scheduler {status.scheduler_status}",
+        ]
+        what = ", ".join(filter(None, found))
+        return f"Connected to Mage {version or '(version unknown)'} at {client.ui_url}: {what}."
 
     # Airflow looks for these two in the class itself: inherited ones are not seen (observed).
     @classmethod
@@ -93,6 +89,12 @@ class MageHook(MageBaseHook):
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
         """Return labels and placeholders for Airflow before 3.2; later ones read the provider info."""
         return ui_field_behaviour(cls.conn_type)
+
+
+def _describe(user: User | None) -> str:
+    if user is None:
+        return "user of the given OAuth token"
+    return f"user {user.username or '(name unknown)'} ({user.role or 'no role in the project'})"
 
 
 def _version(client: MageClient) -> str:

@@ -6,14 +6,16 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY, MAGE_CLOUD_API_URL, MageCloudClient
-from airflow_provider_mage.api.errors import MageError
-from airflow_provider_mage.hooks.base import MageBaseHook
-from airflow_provider_mage.provider_info import form_widgets, ui_field_behaviour
+from airflow_provider_mage.hooks.base import MageBaseHook, missing_log_in
+from airflow_provider_mage.hooks.form import form_widgets, ui_field_behaviour
+from airflow_provider_mage.hooks.trial import UnfitError
 
 if TYPE_CHECKING:
     from airflow_provider_mage._clusters.goal import ClusterGoal
     from airflow_provider_mage._clusters.view import ClusterView
     from airflow_provider_mage.api.client import MageClient
+    from airflow_provider_mage.api.session import MageSession
+    from airflow_provider_mage.hooks.trial import Trial
 
 
 class MageCloudHook(MageBaseHook):
@@ -29,6 +31,7 @@ class MageCloudHook(MageBaseHook):
     conn_type = "mage_cloud"
     hook_name = "Mage Cloud"
     default_host = MAGE_CLOUD_API_URL
+    default_scheme = "https"
     default_api_key = MAGE_CLOUD_API_KEY
     sends_cookie = True
 
@@ -46,20 +49,12 @@ class MageCloudHook(MageBaseHook):
         """The team of tasks that name none; None if the connection names none either."""
         return self._extra.text("team_id")
 
-    def test_connection(self) -> tuple[bool, str]:
-        """
-        Try the connection, for Airflow's Test button.
-
-        :return: Whether the log-in works, and a sentence on what was found.
-        """
-        try:
-            session = self._trial_session()
-            session.log_in()
-        except (MageError, ValueError) as error:
-            return False, str(error)
+    def _try(self, session: MageSession, trial: Trial) -> str:  # noqa: ARG002  one request, whose time is set
+        session.log_in()
         if not session.auth.is_logged_in:
-            return False, "Mage Cloud wants a log-in: give the connection a login and a password."
-        return True, f"Logged in to {session.api_url} as {self.connection.login}."
+            raise UnfitError("Credentials", missing_log_in("Mage Cloud"))
+        user = self.connection.login if session.auth.user else "the user of the given OAuth token"
+        return f"Logged in to {session.api_url} as {user}."
 
     # Airflow looks for these two in the class itself: inherited ones are not seen (observed).
     @classmethod

@@ -75,8 +75,9 @@ class MageRunBlockOperator(MageOperator):
 
     def execute(self, context: Context) -> Any:
         """Run the block and return its output."""
-        from airflow_provider_mage._runs.schedule import schedule_for
+        from airflow_provider_mage._runs.schedule import check_block, schedule_for
         from airflow_provider_mage._runs.variables import check_block_variables
+        from airflow_provider_mage.api.errors import MageAPIError
 
         pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
         block_uuid = read_name(self.block_uuid, "block_uuid")
@@ -91,14 +92,18 @@ class MageRunBlockOperator(MageOperator):
         context["ti"].xcom_push(key=PIPELINE_URL, value=client.pipeline_url(pipeline_uuid))
         schedule = schedule_for(client, pipeline_uuid, pipeline_schedule_id=schedule_id, name=schedule_name)
         self.log.info("Running block %s of pipeline %s.", block_uuid, pipeline_uuid)
-        output = client.run_block(
-            schedule.id,
-            pipeline_uuid,
-            block_uuid,
-            variables,
-            run_upstream_blocks=self.run_upstream_blocks,
-            incomplete_only=self.incomplete_only,
-            timeout=self.timeout,
-        )
+        try:
+            output = client.run_block(
+                schedule.id,
+                pipeline_uuid,
+                block_uuid,
+                variables,
+                run_upstream_blocks=self.run_upstream_blocks,
+                incomplete_only=self.incomplete_only,
+                timeout=self.timeout,
+            )
+        except MageAPIError:
+            check_block(client, pipeline_uuid, block_uuid)
+            raise
         self.log.info("Block %s of pipeline %s is done.", block_uuid, pipeline_uuid)
         return output

@@ -13,7 +13,12 @@ from contextlib import contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from airflow.providers.common.compat.sdk import BaseOperator, conf
+from airflow.providers.common.compat.sdk import (
+    AirflowFailException,
+    AirflowNotFoundException,
+    BaseOperator,
+    conf,
+)
 
 from airflow_provider_mage._arguments import (
     read_count,
@@ -71,10 +76,21 @@ class ClusterOperator(BaseOperator):
 
     @property
     def hook(self) -> MageCloudHook:
-        """A hook for the connection as it is now: it may be corrected while the task waits."""
+        """
+        A hook for the connection as it is now: it may be corrected while the task waits.
+
+        Without one, the cluster cannot have been touched, and no other attempt would help.
+        """
         from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
-        return MageCloudHook(read_name(self.mage_cloud_conn_id, "mage_cloud_conn_id"))
+        hook = MageCloudHook(read_name(self.mage_cloud_conn_id, "mage_cloud_conn_id"))
+        try:
+            hook.connection  # noqa: B018  it is read here
+        except AirflowNotFoundException as error:
+            failure = AirflowFailException(str(error))
+        else:
+            return hook
+        raise failure
 
     def handle(self, retries: RetryPolicy | None = None) -> ClusterHandle:
         """Return the cluster by the connection as it is now; a ValueError says that the task names none."""

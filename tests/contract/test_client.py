@@ -40,7 +40,8 @@ class TestLogIn:
         client = connect(mage, getattr(mage.server, field), mage.server.password)
 
         assert "daily_orders" in client.list_pipelines()
-        assert client.session.auth.project_access == 1
+        assert client.session.auth.user.role == "Owner"
+        assert client.session.auth.user.username == mage.server.username
 
     def test_is_made_once_for_everything_that_shares_it(self, mage, connect):
         before = len(mage.server.session_tokens())
@@ -403,6 +404,6 @@ class TestViewer:
                 created_after=datetime.now(timezone.utc),
                 short=short,
             )
-        assert client.session.auth.project_access == 8
+        assert client.session.auth.user.role == "Viewer"
         with pytest.raises(MageAuthError, match="role of the connection's user"):
             client.create_pipeline_schedule("daily_orders", "airflow")

@@ -46,20 +46,24 @@ def is_one_sentence(text):
 @pytest.mark.parametrize(
     ("fault", "says", "temporary"),
     [
-        (faults.WEB_PAGE, "answered HTTP 200 with a web page instead of JSON: check that", False),
-        (faults.TRUNCATED_JSON, "something that is not whole JSON: the answer was cut short", True),
-        (faults.EMPTY_BODY, "answered HTTP 200 with an empty body: the answer was cut short", True),
-        (faults.TRUNCATED_BODY, "the connection broke before a whole answer came; check", True),
-        (faults.CLOSE_BEFORE, "the connection broke before a whole answer came; check", True),
-        (faults.RESET_AFTER, "the connection broke before a whole answer came; check", True),
-        (faults.LOGIN_REDIRECT, "redirected to '/sign-in'; Mage's API never redirects: check", False),
-        (faults.http_error(500), "answered HTTP 500 with a web page instead of JSON: see the server's", True),
-        (faults.http_error(502), "answered HTTP 502: the server, or a proxy in front of it, is over", True),
-        (faults.http_error(503), "answered HTTP 503: the server, or a proxy in front of it, is over", True),
-        (faults.http_error(504), "answered HTTP 504: the server, or a proxy in front of it, is over", True),
-        (faults.http_error(403), "answered HTTP 403 with a web page instead of JSON: check that", False),
-        (faults.http_error(404), "answered HTTP 404 with a web page instead of JSON: check that", False),
-        (faults.database_locked(), "the database behind Mage was busy or away ((sqlite3.Oper", True),
+        (
+            faults.WEB_PAGE,
+            "The server answered with a web page instead of JSON (HTTP 200): check that",
+            False,
+        ),
+        (faults.TRUNCATED_JSON, "not whole JSON (HTTP 200): the answer was cut short", True),
+        (faults.EMPTY_BODY, "answered with an empty body (HTTP 200): the answer was cut short", True),
+        (faults.TRUNCATED_BODY, "The connection broke before a whole answer came: check", True),
+        (faults.CLOSE_BEFORE, "The connection broke before a whole answer came: check", True),
+        (faults.RESET_AFTER, "The connection broke before a whole answer came: check", True),
+        (faults.LOGIN_REDIRECT, "redirects to '/sign-in', which Mage's API never does: check", False),
+        (faults.http_error(500), "with a web page instead of JSON (HTTP 500): see the server's", True),
+        (faults.http_error(502), "overloaded or being restarted (HTTP 502): try again later", True),
+        (faults.http_error(503), "overloaded or being restarted (HTTP 503): try again later", True),
+        (faults.http_error(504), "overloaded or being restarted (HTTP 504): try again later", True),
+        (faults.http_error(403), "with a web page instead of JSON (HTTP 403): check that", False),
+        (faults.http_error(404), "with a web page instead of JSON (HTTP 404): check that", False),
+        (faults.database_locked(), "The database behind Mage was busy or away ((sqlite3.Oper", True),
         (faults.database_away(), "server closed the connection unexpectedly", True),
     ],
     ids=lambda value: getattr(value, "name", None),
@@ -76,7 +80,7 @@ def test_no_usable_answer_is_explained_in_a_sentence(mage, client, fault, says, 
         fault is not faults.LOGIN_REDIRECT,
     )
     assert is_one_sentence(str(caught.value))
-    assert str(caught.value).startswith(f"GET {mage.url}/api/pipelines")
+    assert str(caught.value).endswith(f" The request was GET {mage.url}/api/pipelines.")
 
 
 def test_too_many_requests_names_the_pause_and_did_not_arrive(mage, client):
@@ -102,7 +106,7 @@ def test_redirect_is_not_followed_and_its_target_sees_no_token(mage, client):
         )
         mage.inject(redirect, match=READ)
 
-        with pytest.raises(MageTransportError, match="was redirected") as caught:
+        with pytest.raises(MageTransportError, match="The server redirects to") as caught:
             client.list_pipelines()
 
         assert elsewhere.requests == []
@@ -112,20 +116,20 @@ def test_redirect_is_not_followed_and_its_target_sees_no_token(mage, client):
 def test_redirect_target_is_shown_without_user(client):
     answer = answer_of(302, b"", {"Location": "https://me:pass@proxy.test/login?token=x"})
 
-    with pytest.raises(MageTransportError, match=r"redirected to 'https://proxy\.test/login'") as caught:
+    with pytest.raises(MageTransportError, match=r"redirects to 'https://proxy\.test/login'") as caught:
         read_answer(answer)
 
     assert "pass" not in str(caught.value)
 
 
 def test_redirect_to_nowhere_is_still_a_redirect():
-    with pytest.raises(MageTransportError, match="was redirected to 'an address that cannot be read'"):
+    with pytest.raises(MageTransportError, match="redirects to 'an address that cannot be read'"):
         read_answer(answer_of(302, b"", {"Location": "http://[half"}))
 
 
 def test_refused_connection_did_not_arrive(mage, client):
     client.list_pipelines()
-    with mage.down(), pytest.raises(MageTransportError, match="no connection could be made; check") as caught:
+    with mage.down(), pytest.raises(MageTransportError, match="No connection could be made: check") as caught:
         client.list_pipelines()
 
     assert caught.value.temporary
@@ -137,7 +141,7 @@ def test_https_to_a_plain_http_port_names_tls(mage, session):
     one = session(mage, credentials=Credentials())
     one.api_url = one.api_url.replace("http://", "https://")
 
-    with pytest.raises(MageTransportError, match="speaks https at all") as caught:
+    with pytest.raises(MageTransportError, match="The host speaks http, not https, on this port") as caught:
         one.get("status")
 
     assert not caught.value.temporary
@@ -145,7 +149,7 @@ def test_https_to_a_plain_http_port_names_tls(mage, session):
 
 def test_unknown_pipeline_is_named(client):
     with pytest.raises(
-        MageNotFoundError, match=r"Pipeline no_such does not exist; check the name\.$"
+        MageNotFoundError, match=r"^Pipeline no_such does not exist: check the name\."
     ) as caught:
         client.get_pipeline("no_such")
 
@@ -156,7 +160,7 @@ def test_missing_record_is_not_blamed_on_the_password(client):
     """After any log-in, Mage's text for every 404 is about e-mail and password."""
     client.session.log_in()
 
-    with pytest.raises(MageNotFoundError, match=r"no such record; check the name or the id\.$") as caught:
+    with pytest.raises(MageNotFoundError, match=r"no such record: check the name or the id\.") as caught:
         client.get_pipeline_schedule(4711)
 
     assert "assword" not in str(caught.value)
@@ -179,7 +183,7 @@ def test_wrong_password_says_whose(mage, session):
 def test_wrong_api_key_says_where_it_belongs(mage, session, user):
     credentials = Credentials(**user, api_key="not-the-key")
 
-    with pytest.raises(MageAuthError, match="refused the API key; set `api_key`") as caught:
+    with pytest.raises(MageAuthError, match=r"refused the API key: set API key .`api_key`.") as caught:
         session(mage, credentials=credentials).get("pipelines")
 
     assert caught.value.type == "invalid_api_key"
@@ -191,7 +195,7 @@ def test_refused_token_without_a_log_in_says_so(mage, session, token):
     credentials = Credentials(oauth_token=token)
 
     with pytest.raises(
-        MageAuthError, match=r"\(invalid_oauth_token\); give the connection a login"
+        MageAuthError, match=r"\(invalid_oauth_token\): give the connection a login"
     ) as caught:
         session(mage, credentials=credentials).get("pipelines")
 
@@ -297,13 +301,13 @@ def test_bare_error_text_is_judged_by_its_http_status(status, error_class):
 
 @pytest.mark.parametrize("body", [[], ["pipelines"], 3, None, "text"])
 def test_json_that_is_no_object_is_not_mage(body):
-    with pytest.raises(MageTransportError, match="JSON that is not an object; check that"):
+    with pytest.raises(MageTransportError, match="JSON that is not an object: check that"):
         read_answer(answer_of(200, body))
 
 
 def test_http_error_without_a_reason_points_at_the_address():
     with pytest.raises(
-        MageTransportError, match="HTTP 404 without saying why; check that the connection's host"
+        MageTransportError, match=r"without saying why .HTTP 404.: check that the connection's host"
     ):
         read_answer(answer_of(404, {"detail": "Not Found"}))
 
@@ -332,7 +336,7 @@ def test_no_error_shows_user_or_query_of_a_url():
     with pytest.raises(MageError) as caught:
         read_answer(error_answer(code=500))
 
-    assert "GET http://mage.test/api/pipelines: " in str(caught.value)
+    assert str(caught.value).endswith(" The request was GET http://mage.test/api/pipelines.")
 
 
 @given(url=st.text())

@@ -12,6 +12,7 @@ import requests
 from airflow_provider_mage.api.auth import Credentials, MageAuth, Token, shared_auth
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageAuthError, MageTransportError
+from airflow_provider_mage.api.models import User
 from airflow_provider_mage.api.session import MageSession
 from fakes import faults
 from fakes.mage import FakeMage
@@ -169,12 +170,12 @@ def test_login_without_password_is_no_log_in(mage, session):
     assert mage.count(*LOG_IN) == 0
 
 
-def test_project_access_is_what_the_log_in_tells(session):
+def test_user_is_who_the_log_in_tells(session):
     with FakeMage(role="viewer") as server:
         one = session(server)
         one.log_in()
 
-    assert one.auth.project_access == 8
+    assert one.auth.user == User("admin", "Viewer")
 
 
 # Authentication switched off

@@ -27,17 +27,20 @@ class Fields:
 
 
 def address(host=None, schema=None, port=None, default_host=None):
-    return base_url(Fields(host, schema, port), default_host=default_host, suffix="/api")
+    fields = Fields(host, schema, port)
+    return base_url(fields, default_host=default_host, default_port=6789, suffix="/api")
 
 
 @pytest.mark.parametrize(
     ("fields", "url"),
     [
-        ({"host": "mage"}, "http://mage"),
+        ({"host": "mage"}, "http://mage:6789"),
         ({"host": "mage", "schema": "https"}, "https://mage"),
-        ({"host": "mage", "schema": ""}, "http://mage"),
+        ({"host": "mage", "schema": ""}, "http://mage:6789"),
+        ({"host": "mage", "schema": "http"}, "http://mage:6789"),
+        ({"host": "mage/base"}, "http://mage/base"),
         ({"host": "mage", "port": 6789}, "http://mage:6789"),
-        ({"host": "mage", "port": 0}, "http://mage"),
+        ({"host": "mage", "port": 0}, "http://mage:6789"),
         ({"host": "mage:6789"}, "http://mage:6789"),
         ({"host": "mage:6789", "port": 80}, "http://mage:6789"),
         ({"host": "http://mage:6789"}, "http://mage:6789"),
@@ -56,7 +59,7 @@ def address(host=None, schema=None, port=None, default_host=None):
         ({"host": "127.0.0.1", "port": 6789}, "http://127.0.0.1:6789"),
         ({"host": "[::1]", "port": 6789}, "http://[::1]:6789"),
         ({"host": "::1", "port": 6789}, "http://[::1]:6789"),
-        ({"host": "fe80::1:2"}, "http://[fe80::1:2]"),
+        ({"host": "fe80::1:2"}, "http://[fe80::1:2]:6789"),
         ({"host": "[::1]:6789"}, "http://[::1]:6789"),
         ({"host": "https://[::1]:6789/base/api"}, "https://[::1]:6789/base"),
         ({"default_host": "https://cloud.mage.test/api/v1"}, "https://cloud.mage.test/api/v1"),
@@ -71,16 +74,16 @@ def test_address_is_read_from_whatever_people_write(fields, url):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({}, "has no host: set it to the address of Mage"),
-        ({"host": "  "}, "has no host: set it to the address of Mage"),
+        ({}, "the host is missing: set it to the address of Mage"),
+        ({"host": "  "}, "the host is missing: set it to the address of Mage"),
         ({"host": "ftp://mage"}, "must be a name or an http.s. URL.*'ftp://mage' is neither"),
         ({"host": "mage", "schema": "ssh"}, "must be a name or an http.s. URL.*'ssh://mage' is neither"),
         ({"host": "mage", "schema": "https://"}, "must be a name or an http.s. URL"),
         ({"host": "http://"}, "must be a name or an http.s. URL"),
         ({"host": "http:///base"}, "must be a name or an http.s. URL"),
-        ({"host": "mage:port"}, "the host is not a usable address; set e.g."),
-        ({"host": "mage:99999"}, "the host is not a usable address; set e.g."),
-        ({"host": "http://[::1"}, "the host is not a usable address; set e.g."),
+        ({"host": "mage:port"}, "the host is not a usable address: set e.g."),
+        ({"host": "mage:99999"}, "the host is not a usable address: set e.g."),
+        ({"host": "http://[::1"}, "the host is not a usable address: set e.g."),
     ],
 )
 def test_address_that_is_none_is_told_with_the_connection(fields, says):
@@ -147,6 +150,15 @@ def test_tls_verification_may_be_a_ca_bundle(connect):
     assert session_of(MageHook(connect(extra={"verify_ssl": bundle})))[0] == bundle
 
 
+def test_ca_bundle_has_a_field_of_its_own_that_counts_where_tls_is_verified(connect):
+    bundle = certifi.where()
+
+    assert session_of(MageHook(connect(extra={"ca_bundle": bundle})))[0] == bundle
+    assert session_of(MageHook(connect(extra={"ca_bundle": bundle, "verify_ssl": "true"})))[0] == bundle
+    assert session_of(MageHook(connect(extra={"ca_bundle": bundle, "verify_ssl": "/old"})))[0] == bundle
+    assert session_of(MageHook(connect(extra={"ca_bundle": bundle, "verify_ssl": False})))[0] is False
+
+
 def test_tls_verification_may_be_a_folder_of_hashed_certificates(connect, tmp_path):
     shutil.copy(certifi.where(), tmp_path / "9d66eef0.0")
 
@@ -168,7 +180,8 @@ def test_timeout_is_read_as_seconds(connect, given, timeout):
 @pytest.mark.parametrize("given", [0, -1, "soon", "nan", "inf", [5], {"s": 5}, True, 3601, 1e10, 10**400])
 def test_timeout_that_is_no_time_is_told(connect, given):
     with pytest.raises(
-        ValueError, match="`timeout` in extra must be a number of seconds above 0 and up to 3600, not"
+        ValueError,
+        match=r"Request timeout \(s\) \(`timeout`\) must be a number of seconds above 0 and up to 3600, not",
     ):
         MageHook(connect(extra={"timeout": given})).session  # noqa: B018
 
@@ -317,4 +330,4 @@ def test_mage_cloud_gets_its_token_in_the_cookie(connect):
 def test_connection_as_json_text_is_what_the_tests_give(connect, monkeypatch):
     monkeypatch.setenv("AIRFLOW_CONN_TEXT", json.dumps({"conn_type": "mage", "host": "mage", "extra": "{}"}))
 
-    assert MageHook("text").session.api_url == "http://mage/api"
+    assert MageHook("text").session.api_url == "http://mage:6789/api"

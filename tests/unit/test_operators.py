@@ -111,8 +111,13 @@ def test_hundred_runs_in_one_process_cost_one_log_in(quick_mage, quick_conn, con
 @pytest.mark.parametrize(
     ("arguments", "error_class", "says"),
     [
-        ({"pipeline_uuid": "no_such"}, MageNotFoundError, "Pipeline no_such does not exist; check the name"),
-        ({"pipeline_schedule_id": 4711}, MageNotFoundError, "no such record; check the name or the id"),
+        (
+            {"pipeline_uuid": "no_such"},
+            MageNotFoundError,
+            "Mage has no pipeline 'no_such': there is 'broken_orders', 'daily_orders'",
+        ),
+        ({"pipeline_uuid": "dayly_orders"}, MageNotFoundError, r"did you mean 'daily_orders'\?"),
+        ({"pipeline_schedule_id": 4711}, MageNotFoundError, "no such record: check the name or the id"),
         ({"pipeline_schedule_id": "None"}, ValueError, "`pipeline_schedule_id` must be a number, not 'None'"),
         ({"variables": {"ds": 1}}, ValueError, "'ds' is reserved, .* set the operator's `execution_date`"),
         ({"variables": {"a": float("nan")}}, ValueError, "Variable a is nan, which JSON cannot hold"),
@@ -137,9 +142,9 @@ def test_bad_input_is_told_in_a_sentence_and_starts_nothing(
     ("fields", "error_class", "says"),
     [
         ({"password": "wrong"}, MageAuthError, "refused the log-in of 'admin@admin.com': check"),
-        ({"extra": {"api_key": "wrong"}}, MageAuthError, "refused the API key; set `api_key`"),
+        ({"extra": {"api_key": "wrong"}}, MageAuthError, "refused the API key: set API key .`api_key`."),
         ({"host": "ftp://mage"}, ValueError, "the host must be a name or an http"),
-        ({"host": None}, ValueError, "has no host: set it to the address of Mage"),
+        ({"host": None}, ValueError, "the host is missing: set it to the address of Mage"),
     ],
     ids=str,
 )

@@ -146,8 +146,8 @@ def test_without_a_block_the_runs_id_is(run_task):
             r"has 62 bytes as JSON, more than the 50 that `max_output_bytes`",
         ),
         (None, {}, r"Block export has no output"),
-        (1, {"output_block": "exprot"}, r"has no block 'exprot'\. It has export\."),
-        (1, {"output_block": "summary"}, r"has no block 'summary'\. It has load, export\."),
+        (1, {"output_block": "exprot"}, r"has no block 'exprot': did you mean 'export'\?"),
+        (1, {"output_block": "summary"}, r"has no block 'summary': there is 'load', 'export'\."),
     ],
 )
 def test_output_that_cannot_be_had_is_a_clear_error(run_task, returned, arguments, says):

@@ -13,7 +13,7 @@ from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 from airflow_provider_mage.provider_info import get_provider_info
 
 HOOKS = {"mage": MageHook, "mage_cloud": MageCloudHook}
-EXTRAS = ["api_key", "oauth_token", "share_login", "timeout", "verify_ssl"]
+EXTRAS = ["api_key", "ca_bundle", "oauth_token", "share_login", "timeout", "verify_ssl"]
 
 ASK_AIRFLOW = """
 import json, warnings
@@ -67,14 +67,14 @@ def test_airflow_shows_every_extra_field_and_masks_the_secret_ones(airflow_says)
     assert found["masked"] == sorted(name for name in expected if name.endswith(("api_key", "oauth_token")))
 
 
-def test_airflow_hides_the_raw_extra_and_keeps_the_port(airflow_says):
+def test_port_is_shown_and_asked_for(airflow_says):
     """Without a stored port, the Test button of Airflow 3.3.2 does not work."""
     behaviours = airflow_says[0]["behaviours"]
 
     for behaviour in behaviours.values():
-        assert "extra" in behaviour["hidden_fields"]
         assert "port" not in behaviour["hidden_fields"]
-    assert behaviours["mage"]["placeholders"]["host"] == "http://localhost:6789"
+    assert behaviours["mage"]["placeholders"]["port"] == "6789"
+    assert "://" not in behaviours["mage"]["placeholders"]["host"]
 
 
 def test_airflow_knows_every_link_of_every_operator(airflow_says):
@@ -94,10 +94,16 @@ def test_airflow_knows_every_link_of_every_operator(airflow_says):
 
 @pytest.mark.parametrize("name", HOOKS)
 def test_both_ways_to_describe_the_form_agree(name):
-    """Airflow 3.2 and later read the provider info; earlier ones ask the hook."""
+    """
+    Airflow 3.2 and later read the provider info; earlier ones ask the hook.
+
+    On Airflow 2, the Test button of the edit form needs the text area of `extra`.
+    """
     [described] = [c for c in get_provider_info()["connection-types"] if c["connection-type"] == name]
 
     behaviour = HOOKS[name].get_ui_field_behaviour()
+    assert behaviour["relabeling"].pop("extra")
+    behaviour["hidden_fields"] = ["extra", *behaviour["hidden_fields"]]
     assert behaviour == {
         key.replace("-", "_"): value for key, value in described["ui-field-behaviour"].items()
     }
@@ -116,8 +122,10 @@ def test_form_of_airflow_2_has_the_same_fields(name):
     assert list(widgets) == list(described["conn-fields"])
     for field in form:
         schema = described["conn-fields"][field.name]["schema"]
-        assert (field.type == "PasswordField") == (schema.get("format") == "password")
+        assert (field.type == "_SecretField") == (schema.get("format") == "password")
         assert (field.type == "IntegerField") == ("integer" in schema["type"])
+        assert (field.type == "_SwitchField") == ("boolean" in schema["type"])
+        assert field.data == schema.get("default")
         assert field.label.text == described["conn-fields"][field.name]["label"]
     assert form.validate()
 

@@ -92,7 +92,7 @@ def test_request_never_leaves_where_the_proxy_is_out_of_reach(fail, url, scheme,
     error = fail(with_user(address, scheme), url)
 
     assert (error.may_have_arrived, error.temporary) == (False, True)
-    assert f"the proxy {address} (`{url.partition(':')[0]}_proxy`) cannot be reached" in str(error)
+    assert f"The proxy {address} (`{url.partition(':')[0]}_proxy`) cannot be reached" in str(error)
     assert "add mage.test to `NO_PROXY`" in str(error)
     assert PASSWORD not in everything_of(error)
     assert "NewConnectionError" in str(error.__cause__) or "NameResolutionError" in str(error.__cause__)
@@ -114,7 +114,7 @@ def test_request_never_leaves_where_the_proxy_makes_no_tunnel(fail, proxy, statu
 
     assert refusing.received.startswith(b"CONNECT mage.test:443")
     assert (error.may_have_arrived, error.temporary) == (False, temporary)
-    assert f"the proxy {refusing.address} (`https_proxy`) {says}" in str(error)
+    assert f"The proxy {refusing.address} (`https_proxy`) {says}" in str(error)
     assert "add mage.test to `NO_PROXY`" in str(error)
     assert PASSWORD not in everything_of(error)
 
@@ -124,7 +124,7 @@ def test_proxy_that_sees_the_request_and_wants_a_log_in_is_named(fail, proxy):
     error = fail(f"http://{refusing.address}")
 
     assert (error.may_have_arrived, error.temporary) == (False, False)
-    assert f"the proxy {refusing.address} (`http_proxy`) wants a log-in" in str(error)
+    assert f"The proxy {refusing.address} (`http_proxy`) wants a log-in" in str(error)
     assert "`NO_PROXY`" in str(error)
 
 
@@ -136,7 +136,7 @@ def test_proxy_that_speaks_no_tls_is_to_blame_and_not_mages_certificate(fail, pr
     if "Cannot set verify_mode to CERT_NONE" in str(error.__cause__):
         pytest.skip("requests 2.32 may not speak TLS to a proxy at all, where the server has none.")
     assert (error.may_have_arrived, error.temporary) == (False, False)
-    assert f"no TLS connection to the proxy {plain.address}" in str(error)
+    assert f"No TLS connection to the proxy {plain.address}" in str(error)
     assert PASSWORD not in everything_of(error)
 
 
@@ -192,7 +192,7 @@ def test_socks_without_its_library_is_told(fail, monkeypatch):
 def test_proxy_for_everything_is_named_by_its_own_variable(fail):
     error = fail("http://127.0.0.1:1", variables=("ALL_PROXY",))
 
-    assert "the proxy 127.0.0.1:1 (`all_proxy`) cannot be reached" in str(error)
+    assert "The proxy 127.0.0.1:1 (`all_proxy`) cannot be reached" in str(error)
 
 
 def test_log_in_goes_through_the_proxy_too(fail):
@@ -200,7 +200,8 @@ def test_log_in_goes_through_the_proxy_too(fail):
     error = fail(with_user("127.0.0.1:1"), auth=auth)
 
     assert (error.may_have_arrived, error.temporary) == (False, True)
-    assert "/sessions: the proxy 127.0.0.1:1" in str(error)
+    assert "The proxy 127.0.0.1:1" in str(error)
+    assert str(error).endswith("/sessions.")
     assert PASSWORD not in everything_of(error)
 
 
@@ -216,7 +217,7 @@ def test_address_that_is_none_is_not_the_proxys_fault(fail, monkeypatch, url):
     monkeypatch.setenv("NO_PROXY", "example.com")
     error = fail("http://127.0.0.1:1", url)
 
-    assert "not a usable address; check the connection's host" in str(error)
+    assert "not a usable address: check the connection's host" in str(error)
 
 
 def test_password_of_a_proxy_is_starred_from_then_on(fail):

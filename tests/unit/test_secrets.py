@@ -154,7 +154,7 @@ def test_test_button_shows_no_secret_that_the_server_echoes(mage, connect, edite
     works, text = MageHook(connect()).test_connection()
 
     assert not works
-    assert text.endswith("no user with password ***")
+    assert text.startswith("Mage: Mage answered with an error (code 500): no user with password ***. The ")
 
 
 def test_password_that_the_login_shows_anyway_is_not_starred(session, mage):

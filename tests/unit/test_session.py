@@ -65,7 +65,7 @@ def test_every_request_has_a_time_limit(mage, session):
     one.log_in()
     mage.inject(faults.late_answer(1), times=2, match=("GET", ""))
 
-    with pytest.raises(MageTransportError, match="no answer came in time"):
+    with pytest.raises(MageTransportError, match="No answer came in time"):
         one.get("pipelines")
     with pytest.raises(requests.ReadTimeout):
         one.http.get(f"{mage.url}/api/pipelines")
@@ -74,7 +74,7 @@ def test_every_request_has_a_time_limit(mage, session):
 def test_log_in_has_a_time_limit(mage, session):
     mage.inject(faults.late_answer(1), match=("POST", "/sessions$"))
 
-    with pytest.raises(MageTransportError, match=r"POST .*/sessions: no answer came in time") as caught:
+    with pytest.raises(MageTransportError, match=r"No answer came in time.* POST .*/sessions") as caught:
         session(mage, timeout=0.2).get("pipelines")
 
     assert not caught.value.may_have_arrived
@@ -175,7 +175,7 @@ def open_session(clock):
 
 def test_certificate_that_nobody_knows_is_not_trusted(tls_url, open_session, clock):
     with pytest.raises(
-        MageTransportError, match="TLS certificate was not accepted; set `verify_ssl`"
+        MageTransportError, match=r"TLS certificate was not accepted .*set CA bundle"
     ) as caught:
         open_session(tls_url).get("status")
 
@@ -204,10 +204,10 @@ def test_file_that_is_no_ca_bundle_is_told(tls_url, open_session, tmp_path):
     path = tmp_path / "empty.pem"
     path.write_text("nothing")
 
-    with pytest.raises(MageTransportError, match="to the path of your CA bundle"):
+    with pytest.raises(MageTransportError, match="No TLS connection could be made: check"):
         open_session(tls_url, verify=str(path)).get("status")
 
 
 def test_plain_http_to_a_tls_port_is_an_outage(tls_url, open_session):
-    with pytest.raises(MageTransportError, match="the connection broke before a whole answer came"):
+    with pytest.raises(MageTransportError, match="The connection broke before a whole answer came"):
         open_session(tls_url.replace("https", "http"), retry_for=0).get("status")

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from airflow_provider_mage.api.auth import Credentials
 from airflow_provider_mage.api.errors import MageAuthError, MageError
-from airflow_provider_mage.hooks.extra import NAMES
+from airflow_provider_mage.hooks.extra import NAMES, SettingError
+from airflow_provider_mage.hooks.form import STORED_SECRET
 from airflow_provider_mage.hooks.mage import MageHook
 from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 
@@ -29,44 +30,54 @@ def use(hook, conn_id):
 
 
 def fault_of(hook, conn_id):
-    """Return what both a task and the Test button say, which is the same."""
-    with pytest.raises(ValueError, match=f"^Connection '{conn_id}'") as caught:
+    """Return what both a task and the Test button say: one names the connection, the other what is wrong."""
+    with pytest.raises(SettingError, match=f"^Connection '{conn_id}'") as caught:
         use(hook, conn_id)
-    assert hook(conn_id).test_connection() == (False, str(caught.value))
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
+    told = caught.value.sentence
+    assert str(caught.value).lower() == f"connection '{conn_id}': {told}".lower()
+    assert hook(conn_id).test_connection() == (False, f"{caught.value.what}: {told}")
+    assert "\n" not in told
+    return told
 
 
 @pytest.mark.parametrize("hook", HOOKS)
 @pytest.mark.parametrize(
     ("extra", "says"),
     [
-        ("[1]", "extra must be a JSON object"),
-        ("5", "extra must be a JSON object"),
-        ('"text"', "extra must be a JSON object"),
-        ("{not", "extra must be a JSON object"),
-        ({"verify_ssl": PEM}, "`verify_ssl` in extra holds a certificate itself: write that to a file"),
-        ({"verify_ssl": "/no/such/ca.pem"}, "`verify_ssl` .* '/no/such/ca.pem' is no file"),
-        ({"verify_ssl": "/dev/null"}, "`verify_ssl` .* '/dev/null' is no file"),
-        ({"verify_ssl": "a\0b"}, "`verify_ssl` .* is no file"),
-        ({"verify_ssl": "x" * 10_000}, "`verify_ssl` .* 'xxx.*… is no file"),
-        ({"verify_ssl": "/"}, "`verify_ssl` .* is a folder without certificates"),
-        ({"verify_ssl": __file__}, "`verify_ssl` .* holds no certificates that can be read"),
-        ({"verify_ssl": [True]}, "`verify_ssl` .* not .True."),
-        ({"verify_ssl": 2}, "`verify_ssl` .* not 2"),
-        ({"share_login": "flase"}, "`share_login` in extra must be one of true, .*, false, .*, not 'flase'"),
-        ({"share_login": 2}, "`share_login` .*, not 2"),
-        ({"share_login": []}, "`share_login` .*, not .."),
-        ({"timeout": 1e10}, "`timeout` .* up to 3600, not 10000000000.0"),
-        ({"timeout": "NaN"}, "`timeout` .* not 'NaN'"),
-        ('{"timeout": NaN}', "`timeout` .* not nan"),
-        ({"timeout": True}, "`timeout` .* not True"),
-        ({"timeout": "x" * 1000}, "`timeout` .* not 'xxx.*…"),
-        ({"api_key": [1]}, "`api_key` in extra must be a text, not list"),
-        ({"oauth_token": {"token": "s3cret"}}, "`oauth_token` in extra must be a text, not dict"),
-        ({"oauth_token": True}, "`oauth_token` in extra must be a text, not bool"),
-        ({"api_key": "two words"}, "`api_key` must be one word of ASCII characters"),
-        ({"oauth_token": "tökén"}, "`oauth_token` must be one word of ASCII characters"),
+        ("[1]", "Extra must be a JSON object"),
+        ("5", "Extra must be a JSON object"),
+        ('"text"', "Extra must be a JSON object"),
+        ("{not", "Extra must be a JSON object"),
+        ({"verify_ssl": PEM}, "Verify TLS .`verify_ssl`. holds a certificate itself: write that to a file"),
+        ({"verify_ssl": "/no/such/ca.pem"}, "`verify_ssl`. .* '/no/such/ca.pem' is no file"),
+        ({"verify_ssl": "/dev/null"}, "`verify_ssl`. .* '/dev/null' is no file"),
+        ({"verify_ssl": "a\0b"}, "`verify_ssl`. .* is no file"),
+        ({"verify_ssl": "x" * 10_000}, "`verify_ssl`. .* 'xxx.*xxx' is no file"),
+        ({"verify_ssl": "/"}, "`verify_ssl`. .* is a folder without certificates"),
+        ({"verify_ssl": __file__}, "`verify_ssl`. .* holds no certificates that can be read"),
+        ({"verify_ssl": [True]}, "`verify_ssl`. .* not .True."),
+        ({"verify_ssl": 2}, "`verify_ssl`. .* not 2"),
+        ({"ca_bundle": "/no/such/ca.pem"}, "CA bundle .`ca_bundle`. .* '/no/such/ca.pem' is no file"),
+        ({"ca_bundle": PEM}, "CA bundle .`ca_bundle`. holds a certificate itself: write that to a file"),
+        ({"ca_bundle": True}, "CA bundle .`ca_bundle`. must be the path of a CA bundle, not True"),
+        ({"verify_ssl": "/", "ca_bundle": "/no/such/ca.pem"}, "'/no/such/ca.pem' is no file"),
+        ({"api_key": STORED_SECRET}, "API key .`api_key`. is hidden by Airflow's form, .* type it again"),
+        (
+            {"share_login": "flase"},
+            "Share the log-in .`share_login`. must be one of true, .*, false, .*, not 'flase'",
+        ),
+        ({"share_login": 2}, "`share_login`. .*, not 2"),
+        ({"share_login": []}, "`share_login`. .*, not .."),
+        ({"timeout": 1e10}, "`timeout`. .* up to 3600, not 10000000000.0"),
+        ({"timeout": "NaN"}, "`timeout`. .* not 'NaN'"),
+        ('{"timeout": NaN}', "`timeout`. .* not nan"),
+        ({"timeout": True}, "`timeout`. .* not True"),
+        ({"timeout": "x" * 1000}, "`timeout`. .* not 'xxx.*xxx'"),
+        ({"api_key": [1]}, "API key .`api_key`. must be a text, not list"),
+        ({"oauth_token": {"token": "s3cret"}}, "OAuth token .`oauth_token`. must be a text, not dict"),
+        ({"oauth_token": True}, "OAuth token .`oauth_token`. must be a text, not bool"),
+        ({"api_key": "two words"}, "API key .`api_key`. must be one word of ASCII characters"),
+        ({"oauth_token": "tökén"}, "OAuth token .`oauth_token`. must be one word of ASCII characters"),
     ],
     ids=lambda value: str(value)[:40],
 )
@@ -79,23 +90,23 @@ def test_extra_that_cannot_be_meant_is_told(mage, connect, hook, extra, says):
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"host": "a" * 300}, "the host is not a usable address"),
-        ({"host": ".".join(["abc"] * 80)}, "the host is not a usable address"),
-        ({"host": "mage..example.com"}, "the host is not a usable address"),
-        ({"host": "my mage"}, "the host is not a usable address"),
-        ({"host": "http://my mage/base"}, "the host is not a usable address"),
-        ({"host": "x\u0301" * 80}, "the host is not a usable address"),
-        ({"host": "\ufb00.example"}, "the host is not a usable address"),
-        ({"host": "*.example"}, "the host is not a usable address"),
-        ({"host": "[::1"}, "the host is not a usable address"),
-        ({"host": "mage]"}, "the host is not a usable address"),
-        ({"host": "ma\nge"}, "the host holds a line end or a control character"),
-        ({"host": "ma\x00ge"}, "the host holds a line end or a control character"),
-        ({"host": "mage:port"}, "the host is not a usable address"),
-        ({"host": "mage:99999"}, "the host is not a usable address"),
-        ({"host": "mage", "port": -1}, "the port must be a number up to 65535, not -1"),
-        ({"host": "mage", "port": 99999}, "the port must be a number up to 65535, not 99999"),
-        ({"host": "ftp://mage"}, "the host must be a name or an http"),
+        ({"host": "a" * 300}, "The host is not a usable address"),
+        ({"host": ".".join(["abc"] * 80)}, "The host is not a usable address"),
+        ({"host": "mage..example.com"}, "The host is not a usable address"),
+        ({"host": "my mage"}, "The host is not a usable address"),
+        ({"host": "http://my mage/base"}, "The host is not a usable address"),
+        ({"host": "x\u0301" * 80}, "The host is not a usable address"),
+        ({"host": "\ufb00.example"}, "The host is not a usable address"),
+        ({"host": "*.example"}, "The host is not a usable address"),
+        ({"host": "[::1"}, "The host is not a usable address"),
+        ({"host": "mage]"}, "The host is not a usable address"),
+        ({"host": "ma\nge"}, "The host holds a line end or a control character"),
+        ({"host": "ma\x00ge"}, "The host holds a line end or a control character"),
+        ({"host": "mage:port"}, "The host is not a usable address"),
+        ({"host": "mage:99999"}, "The host is not a usable address"),
+        ({"host": "mage", "port": -1}, "The port must be a number up to 65535, not -1"),
+        ({"host": "mage", "port": 99999}, "The port must be a number up to 65535, not 99999"),
+        ({"host": "ftp://mage"}, "The host must be a name or an http"),
     ],
     ids=lambda value: str(value)[:40],
 )

@@ -1,14 +1,26 @@
 """The Test button: which of URL, API key, credentials, permission or version is wrong."""
 
 import re
+import socket
+import socketserver
+import ssl
+import threading
+import time
 
 import pytest
+import trustme
 
 from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY
+from airflow_provider_mage.hooks import trial
+from airflow_provider_mage.hooks.form import STORED_SECRET
 from airflow_provider_mage.hooks.mage import MageHook
 from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
+from airflow_provider_mage.hooks.trial import ANSWER_WITHIN
 from fakes import faults
 from fakes.mage import FakeMage
+
+# Seconds that a busy machine may take on top.
+PATIENCE = 20
 
 
 def press(conn_id, hook=MageHook):
@@ -16,71 +28,148 @@ def press(conn_id, hook=MageHook):
 
 
 def test_good_connection_says_what_was_found(mage, connect):
-    assert press(connect()) == (True, f"Connected to Mage 0.9.80 at {mage.url} as admin@admin.com.")
+    found = "project airflow_provider_mage_examples, user admin (Owner), scheduler running."
+
+    assert press(connect()) == (True, f"Connected to Mage 0.9.80 at {mage.url}: {found}")
 
 
 def test_server_without_authentication_is_named_as_such(connect):
     with FakeMage(authentication=False) as server:
-        expected = (True, f"Connected to Mage 0.9.80 at {server.url} without log-in.")
+        for fields in ({"login": None, "password": None}, {}):
+            works, text = press(connect(host=server.url, **fields))
 
-        assert press(connect(host=server.url, login=None, password=None)) == expected
-        assert press(connect(host=server.url)) == expected
+            assert works
+            assert ", without log-in, " in text
 
 
 def test_given_token_is_named_as_such(mage, connect):
     MageHook(connect()).get_conn()
     conn_id = connect(login=None, password=None, extra={"oauth_token": mage.session_tokens()[0]})
+    works, text = press(conn_id)
 
-    assert press(conn_id) == (True, f"Connected to Mage 0.9.80 at {mage.url} with the given token.")
+    assert works
+    assert ", user of the given OAuth token, " in text
 
 
-def test_scheduler_that_stands_still_is_mentioned(mage, connect):
+def test_user_without_a_role_is_named_as_such(mage, connect, edited):
+    no_role = edited(lambda answer: answer["session"]["user"].update(project_access=0))
+    mage.inject(no_role, match=("POST", "/sessions$"))
+
+    assert ", user admin (no role in the project), " in press(connect())[1]
+
+
+def test_scheduler_that_stands_still_is_told(mage, connect):
     mage.stop_scheduler()
 
     works, text = press(connect())
 
     assert works
-    assert text.endswith(" Its scheduler is stopped.")
+    assert text.endswith(", scheduler stopped.")
+
+
+@pytest.fixture
+def tls_port():
+    """The port of a server that speaks TLS with a certificate of its own, and nothing else."""
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler)
+    server.daemon_threads = True
+    server.get_request = lambda: wrapped(context, *server.socket.accept())
+    server.handle_error = lambda *_: None
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield server.server_address[1]
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def wrapped(context, connection, address):
+    try:
+        return context.wrap_socket(connection, server_side=True), address
+    except OSError:
+        connection.close()
+        raise
+
+
+@pytest.fixture
+def silent_port():
+    """The port of something that takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        yield listener.getsockname()[1]
 
 
 @pytest.mark.parametrize(
     ("fields", "says"),
     [
-        ({"host": None}, "^Connection '.*' has no host: set it"),
-        ({"host": "ftp://mage"}, "^Connection '.*': the host must be a name or an http"),
-        ({"host": "http://127.0.0.1:1"}, "^URL: GET|^URL: POST .* no connection could be made; check"),
-        ({"extra": {"timeout": "soon"}}, "^Connection '.*': `timeout` in extra must be"),
-        ({"extra": {"api_key": "two words"}}, "^Connection '.*': `api_key` must be one word"),
-        ({"extra": {"api_key": "wrong"}}, "^API key: .*Mage refused the API key; set `api_key`"),
+        ({"host": None}, "^URL: The host is missing: set it"),
+        ({"host": "ftp://mage"}, "^URL: The host must be a name or an http"),
+        ({"host": "http://127.0.0.1:1"}, "^URL: No connection could be made: check"),
+        ({"host": "http://127.0.0.1:{silent}"}, "^URL: No answer came in time: check"),
+        ({"host": "{mage}/wrong"}, "^URL: The server answered with a web page instead of JSON .*base path"),
+        ({"host": "http://no-such-host.invalid"}, "^DNS: No address was found for the host's name: check"),
+        (
+            {"host": "https://localhost:{tls}"},
+            "^TLS: The server's TLS certificate was not accepted .unable to",
+        ),
+        ({"host": "http://localhost:{tls}"}, "^TLS: the host speaks https, not http, on this port"),
+        ({"host": "{mage_with_https}"}, "^TLS: The host speaks http, not https, on this port"),
+        (
+            {"extra": {"ca_bundle": "/no/such"}},
+            "^TLS: CA bundle .`ca_bundle`. must be the path .* is no file",
+        ),
+        ({"extra": {"timeout": "soon"}}, r"^Settings: Request timeout \(s\) \(`timeout`\) must be a number"),
+        ({"extra": {"api_key": "two words"}}, "^API key: API key .`api_key`. must be one word"),
+        ({"extra": {"api_key": "wrong"}}, "^API key: Mage refused the API key: set API key .`api_key`."),
+        ({"extra": {"api_key": STORED_SECRET}}, "^API key: API key .`api_key`. is hidden by Airflow's form"),
         ({"password": "wrong"}, "^Credentials: .*refused the log-in of 'admin@admin.com'"),
         ({"login": "nobody"}, "^Credentials: .*refused the log-in of 'nobody'"),
-        ({"login": None, "password": None}, "^Credentials: the server wants a log-in; give"),
-        ({"password": None}, "^Credentials: the server wants a log-in; give"),
-        ({"password": None, "extra": {"oauth_token": "old"}}, "^Credentials: .*refused the session token"),
+        ({"login": None, "password": None}, "^Credentials: the server wants a log-in: give"),
+        ({"password": None}, "^Credentials: the server wants a log-in: give"),
+        ({"password": None, "extra": {"oauth_token": "old"}}, "^Credentials: Mage refused the session token"),
     ],
     ids=str,
 )
-def test_what_is_wrong_comes_first(connect, fields, says):
-    works, text = press(connect(**fields))
+def test_what_is_wrong_comes_first(mage, connect, tls_port, silent_port, fields, says):
+    places = {
+        "mage": mage.url,
+        "mage_with_https": mage.url.replace("http", "https"),
+        "tls": tls_port,
+        "silent": silent_port,
+    }
+    host = fields.get("host", mage.url)
+    conn_id = connect(**{**fields, "host": host and host.format(**places)})
+    began = time.monotonic()
+    works, text = press(conn_id)
 
     assert not works
     assert re.search(says, text)
     assert "\n" not in text
+    assert conn_id not in text  # Airflow makes one up for the test
+    assert time.monotonic() - began < ANSWER_WITHIN + 1 + PATIENCE
 
 
-def test_tls_to_a_plain_port_is_a_matter_of_the_url(mage, connect):
-    works, text = press(connect(host=mage.url.replace("http", "https")))
+@pytest.mark.parametrize("proxy", ["http://127.0.0.1:1", "no//proxy"])
+def test_proxy_is_named(monkeypatch, connect, proxy):
+    monkeypatch.setenv("HTTP_PROXY", proxy)
 
-    assert not works
-    assert text.startswith("URL: ")
-    assert "speaks https at all" in text
-
-
-def test_wrong_base_path_is_a_matter_of_the_url(mage, connect):
-    works, text = press(connect(host=f"{mage.url}/wrong"))
+    works, text = press(connect(host="http://mage.test"))
 
     assert not works
-    assert re.match("URL: .* web page instead of JSON: check that .*base path", text)
+    assert text.startswith("Proxy: The proxy ")
+
+
+def test_look_up_that_hangs_is_given_up(monkeypatch, connect):
+    gone_on = threading.Event()
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: gone_on.wait())
+    monkeypatch.setattr(trial, "ANSWER_WITHIN", 0.2)
+
+    works, text = press(connect(host="http://mage.test"))
+    gone_on.set()
+
+    assert not works
+    assert text.startswith("URL: there was no answer within")
 
 
 @pytest.mark.parametrize("fault", [faults.WEB_PAGE, faults.LOGIN_REDIRECT, faults.http_error(503)])
@@ -120,7 +209,7 @@ def test_version_that_is_too_old_is_told(connect, runs_version, version):
     works, text = press(connect())
 
     assert not works
-    assert text == f"Version: the server runs Mage {version}; 0.9.70 or later is needed."
+    assert text == f"Version: the server runs Mage {version}: 0.9.70 or later is needed."
 
 
 @pytest.mark.parametrize(
@@ -204,9 +293,7 @@ def test_mage_cloud_says_whether_the_log_in_works(connect):
         )
         works, text = press(connect("mage_cloud", **{**fields, "password": "wrong"}), MageCloudHook)
         assert not works
-        assert "refused the log-in of 'admin@admin.com'" in text
+        assert re.match("Credentials: .* refused the log-in of 'admin@admin.com'", text)
         works, text = press(connect("mage_cloud", **{**fields, "login": None}), MageCloudHook)
-        assert (works, text) == (
-            False,
-            "Mage Cloud wants a log-in: give the connection a login and a password.",
-        )
+        assert not works
+        assert text.startswith("Credentials: Mage Cloud wants a log-in: give the connection a login and a ")

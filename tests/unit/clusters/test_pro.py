@@ -10,7 +10,7 @@ from airflow_provider_mage.operators.block import MageRunBlockOperator
 from airflow_provider_mage.operators.deployment import MageDeployOperator
 from airflow_provider_mage.operators.schedule import MagePipelineScheduleOperator
 from airflow_provider_mage.operators.workspace import MageUpdateWorkspaceOperator
-from fakes.faults import CLOSE_AFTER, WEB_PAGE, crash
+from fakes.faults import CLOSE_AFTER, WEB_PAGE, Answer, Fault, crash
 from fakes.mage_pro import FakeMagePro
 from fakes.scheduler import TaskInstance
 
@@ -284,3 +284,11 @@ def test_status_that_mage_would_choke_on_is_never_sent(pro, pro_client):
     with pytest.raises(ValueError, match="bogus"):
         pro_client.update_pipeline_schedule(1, status="bogus")
     assert pro.requests == []
+
+
+def test_block_with_a_typo_in_its_name_is_told_with_the_name_that_is_meant(pro, run):
+    refused = Answer.of({"error": {"code": 500, "message": "no such block"}})
+    pro.inject(Fault("refused", is_processed=False, change=lambda *_: refused), match=("POST", "/runs$"))
+
+    with pytest.raises(MageNotFoundError, match=r"has no block 'laod_orders': did you mean 'load_orders'"):
+        run(MageRunBlockOperator, pipeline_uuid="daily_orders", block_uuid="laod_orders")

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from airflow.providers.common.compat.sdk import TaskDeferred
+from airflow.providers.common.compat.sdk import AirflowFailException, TaskDeferred
 
 from airflow_provider_mage import _compat
 from airflow_provider_mage._clusters import watch as watch_module
@@ -418,3 +418,18 @@ def test_expired_log_in_is_renewed(cloud, task):
 
     assert cloud.log_ins == 2
     assert isinstance(cloud, FakeMageCloud)
+
+
+@pytest.mark.parametrize(
+    "operator_class",
+    [MageStartClusterOperator, MageStopClusterOperator, MageRestartClusterOperator],
+)
+def test_missing_connection_is_told_in_a_sentence_and_not_tried_again(cloud, task, operator_class):
+    with pytest.raises(AirflowFailException) as caught:
+        task(operator_class, mage_cloud_conn_id="nowhere").run()
+
+    assert str(caught.value) == (
+        "Airflow has no connection 'nowhere': create one of type mage_cloud with that id, or name another in "
+        "`mage_cloud_conn_id`."
+    )
+    assert cloud.requests == []
