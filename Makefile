@@ -24,6 +24,8 @@ ENV_DIR := $(abspath $(ENVS))
 TOOLS := $(ENV_DIR)/tools/bin
 UV := TMPDIR=$(ENV_DIR)/tmp $(TOOLS)/uv --quiet
 STAMP := $(ENV_DIR)/stamps
+# What cannot be resolved is an error; what was made before is not taken up, as a page may have gone.
+SITE = rm -rf $(ENV_DIR)/site && $(TOOLS)/sphinx-build -q -W --keep-going -E -d $(ENV_DIR)/tmp/site docs $(ENV_DIR)/site
 # directories too: a file that goes away changes the directory it was in
 SOURCES := $(shell find airflow_provider_mage example_dags -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
 COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-url --no-annotate \
@@ -40,7 +42,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help setup demo screenshots quick test check fmt build unit hostile fuzz contract faults e2e bench constraints clean
+.PHONY: help setup demo screenshots docs quick test check fmt build unit hostile fuzz contract faults e2e bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -67,6 +69,12 @@ check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, typ
 	@$(TOOLS)/mypy --python-executable $(ENV_DIR)/airflow-3/bin/python
 	@$(TOOLS)/pydoclint --quiet airflow_provider_mage dev
 	@said=$$($(TOOLS)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
+	@$(SITE)
+
+docs: $(STAMP)/tools $(STAMP)/wheel-in-airflow-3 ## make the documentation's site, in $(ENVS)/site
+	@AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 $(ENV_DIR)/airflow-3/bin/python dev/arguments_page.py
+	@$(SITE)
+	@echo "$(ENV_DIR)/site/index.html"
 
 fmt: $(STAMP)/tools ## format, and fix what ruff can fix
 	@$(TOOLS)/ruff check --fix-only --quiet

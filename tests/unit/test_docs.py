@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from airflow.providers.common.compat.sdk import DAG
 
+import arguments_page
+from airflow_provider_mage import api
 from airflow_provider_mage.cluster import mage_cluster
 from airflow_provider_mage.operators.cluster import MageUpdateClusterEnvVarsOperator
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
@@ -14,7 +16,7 @@ from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
 from fakes.mage_pro import FakeMagePro
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 EXAMPLES = [
     (page, text) for page in PAGES for text in re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
 ]
@@ -48,9 +50,8 @@ def test_there_are_examples_of_every_kind():
 
 
 def test_every_name_in_the_readme_is_where_it_says():
-    table = re.findall(
-        r"^\| (`\w+`(?:, `\w+`)*) \| (`[\w.]+`(?:, `[\w.]+`)*) \|", PAGES[0].read_text(), re.MULTILINE
-    )
+    readme = (ROOT / "README.md").read_text()
+    table = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (`[\w.]+`(?:, `[\w.]+`)*) \|", readme, re.MULTILINE)
     names = 0
     for left, right in table:
         modules = re.findall(r"[\w.]+", right)
@@ -61,7 +62,28 @@ def test_every_name_in_the_readme_is_where_it_says():
     assert names > 15
 
 
+def anchors_of(page):
+    """Return what links to headings of a page say, as a forge and the site make it."""
+    headings = re.findall(
+        r"^#+ (.+)$", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL), re.MULTILINE
+    )
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    for target in re.findall(r"\]\((?!https?:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), target
+    for target, anchor in re.findall(r"\]\((?!https?:)([^)#\s]*)#?([^)\s]*)\)", page.read_text()):
+        to = page.parent / target if target else page
+        assert to.exists(), target
+        assert not anchor or anchor in anchors_of(to), f"{target}#{anchor}"
+
+
+def test_page_of_arguments_is_what_the_docstrings_say():
+    assert arguments_page.PAGE.read_text() == arguments_page.page(), "`make docs` writes it anew"
+
+
+def test_reference_has_every_public_name():
+    reference = (ROOT / "docs" / "reference.md").read_text()
+    names = {*api.__all__, *re.findall(r"`(Mage\w+)`", (ROOT / "README.md").read_text())}
+
+    assert [name for name in sorted(names) if f".{name}\n" not in reference] == []
