@@ -8,6 +8,7 @@ import pytest
 from airflow.providers.common.compat.sdk import DAG
 
 import arguments_page
+import messages
 from airflow_provider_mage import api
 from airflow_provider_mage.cluster import mage_cluster
 from airflow_provider_mage.operators.cluster import MageUpdateClusterEnvVarsOperator
@@ -87,3 +88,21 @@ def test_reference_has_every_public_name():
     names = {*api.__all__, *re.findall(r"`(Mage\w+)`", (ROOT / "README.md").read_text())}
 
     assert [name for name in sorted(names) if f".{name}\n" not in reference] == []
+
+
+def flat(text):
+    """Take a text without its line ends, quotes and capitals."""
+    return re.sub(r"[\s`]+", " ", text).replace(" .", ".").casefold()
+
+
+@pytest.mark.parametrize("message", messages.messages(), ids=lambda message: message.where)
+def test_message_is_explained_on_the_page_about_errors(message):
+    page = flat((ROOT / "docs" / "troubleshooting.md").read_text())
+
+    assert flat(message.core).strip() in page, message.text
+
+
+def test_messages_of_every_room_are_found():
+    rooms = {message.where.partition("/")[0].partition(".")[0] for message in messages.messages()}
+
+    assert rooms >= {"_arguments", "_clusters", "_runs", "api", "hooks", "operators", "sensors", "triggers"}
