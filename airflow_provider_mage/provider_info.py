@@ -21,7 +21,7 @@ def get_provider_info() -> dict[str, Any]:
     return {
         "package-name": "airflow-provider-mage",
         "name": "Mage",
-        "description": "Run `Mage <https://www.mage.ai/>`__ pipelines as Airflow tasks.",
+        "description": "Run Mage pipelines as Airflow tasks.",
         "versions": [__version__],
         "integrations": [
             {

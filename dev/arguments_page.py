@@ -32,9 +32,9 @@ HEAD = """\
 # Arguments
 
 Every argument of every operator and sensor. They also take those of all operators (`retries`, `pool`, …), and
-sensors those of all sensors (`mode`, `poke_interval`, `soft_fail`, …). Times are numbers of seconds, or a
-`timedelta`. A *templated* argument may be a Jinja template, which is rendered before the task runs. This page is
-made from the docstrings by `make docs`.
+sensors those of all sensors (`mode`, `poke_interval`, …). Times are numbers of seconds, or a `timedelta`. A
+*templated* argument may be a Jinja template, which is rendered before the task runs. This page is made out of
+docstrings by `make docs`.
 """
 
 

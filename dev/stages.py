@@ -25,7 +25,7 @@ from tempfile import mkdtemp
 from guard import GuardedProcess
 from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
-NAMES = ("check", "unit", "hostile", "contract", "faults", "e2e")
+NAMES = ("check", "unit", "hostile", "contract", "faults", "e2e", "ui")
 DATABASES = ("sqlite", "postgresql")
 UNIT_TESTS = ("tests/package", "tests/unit")
 UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
@@ -124,6 +124,7 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
     # The end-to-end tests first: their servers keep a small machine busy, and the other stages wait more.
     made = {
         "e2e": [pytest(f"e2e-{line}", line, "tests/e2e") for line in args.airflow],
+        "ui": [pytest(f"ui-{line}", line, "tests/ui") for line in args.airflow],
         "faults": [pytest("faults", "3", "tests/faults")],
         # By file, as each has servers of its own.
         "contract": [

@@ -1,0 +1,58 @@
+"""What a person sees of a task: its log, and the pages in Mage that it leads to."""
+
+import re
+
+import pytest
+
+TASKS = {
+    "example_mage_pipeline": "run_daily_orders",
+    "example_mage_failing_pipeline": "run_broken_orders",
+    "example_mage_deferrable": "run_daily_orders",
+}
+
+
+@pytest.fixture
+def signed_in(page, mage):
+    """Sign in to Mage, as its page does it."""
+    page.goto(f"{mage.url}/sign-in")
+    page.locator("input[type=text], input[type=email], input:not([type])").first.fill(mage.email)
+    page.locator("input[type=password]").fill(mage.password)
+    page.get_by_role("button", name=re.compile("Sign in", re.IGNORECASE)).click()
+    page.wait_for_url(lambda url: "sign-in" not in url)
+
+
+@pytest.mark.parametrize("dag_id", TASKS)
+@pytest.mark.usefixtures("signed_in")
+def test_each_link_leads_to_the_page_of_that_very_run(airflow, pages, runs, dag_id):
+    task_id = TASKS[dag_id]
+    run_id = airflow.xcoms(dag_id, runs[dag_id], task_id)["pipeline_run_id"]
+    pages.open_details(dag_id, runs[dag_id], task_id)
+    links = pages.links()
+
+    pipeline_uuid = "broken_orders" if "failing" in dag_id else "daily_orders"
+    assert set(links) == {"Mage run", "Mage pipeline", *(["Mage block log"] if "failing" in dag_id else [])}
+    assert links["Mage run"].endswith(f"/pipelines/{pipeline_uuid}/runs/{run_id}")
+    # Mage's page of a run has its blocks, and its id in the address alone.
+    shows = {"Mage run": "load_orders", "Mage pipeline": pipeline_uuid, "Mage block log": "check_orders"}
+    for name, link in links.items():
+        pages.page.goto(link)
+        pages.page.get_by_text(shows[name]).first.wait_for(state="attached")
+        assert pages.page.url.startswith(link.partition("?")[0])
+
+
+def test_log_of_a_failed_task_says_why(pages, runs, picture):
+    dag_id = "example_mage_failing_pipeline"
+    pages.open_log(dag_id, runs[dag_id], TASKS[dag_id])
+    text = pages.log("have a negative amount")
+
+    assert "Block check_orders failed: ValueError: " in text
+    picture("log-failed")
+
+
+def test_log_of_a_deferred_task_tells_each_step(pages, runs, picture):
+    dag_id = "example_mage_deferrable"
+    pages.open_log(dag_id, runs[dag_id], TASKS[dag_id])
+    text = pages.log(re.compile(r"completed after"))
+
+    assert "load_orders completed in" in text
+    picture("log-deferred")
