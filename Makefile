@@ -13,6 +13,8 @@ ENVS ?= .envs
 AIRFLOW ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3,3 2.11)
 # The lowest versions that are supported, of Airflow 2.11 and of the package's own dependencies: for unit tests alone.
 LOWEST ?= $(if $(filter 2.11,$(AIRFLOW)),lowest)
+# Those between the ones that `make test` runs on: weekly, as what is their own is little.
+LINES ?= 3.1 3.2
 MAGE ?= 0.9.80
 CHROMIUM ?=
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
@@ -42,7 +44,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help setup demo screenshots docs quick test check fmt build unit hostile fuzz contract faults e2e bench constraints clean
+.PHONY: help setup demo screenshots docs quick test check fmt build unit hostile fuzz contract faults e2e lines bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -100,6 +102,9 @@ faults: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## after a change to s
 
 e2e: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## after a change to what Airflow sees: a real Airflow of each line and a real Mage
 	$(STAGES) e2e
+
+lines: $(LINES:%=$(STAMP)/wheel-in-airflow-%) $(LINES:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## weekly: unit and the essential end-to-end tests on the Airflow lines between (LINES="3.1 3.2")
+	$(STAGES) --airflow $(LINES) --lowest --at-once 1 unit essential
 
 bench: $(STAMP)/wheel-in-airflow-peers $(STAMP)/mage-$(MAGE) ## measure against other ways (two hours), into docs/benchmarks.md
 	@kept=true; \

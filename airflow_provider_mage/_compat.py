@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import sys
+from contextvars import copy_context
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
+    from concurrent.futures import Executor
 
     from airflow.triggers.base import BaseTrigger
 
@@ -24,6 +28,7 @@ except (ImportError, AttributeError):  # common-compat before 1.22, the newest f
         from airflow.utils.log.secrets_masker import mask_secret  # type: ignore[import-not-found,no-redef]
 
 __all__ = [
+    "call_in_thread",
     "calls_on_kill",
     "count",
     "has_flask_forms",
@@ -43,6 +48,33 @@ __all__ = [
 ANSWER_WITHIN = 5.0
 
 log = logging.getLogger(__name__)
+
+Answer = TypeVar("Answer")
+
+
+async def call_in_thread(
+    executor: Executor, function: Callable[..., Answer], *args: Any, **options: Any
+) -> Answer:
+    """Call a function in a thread of an executor; in a triggerer, it may ask Airflow for something there."""
+    if _asks_by_way_of_the_loop():
+        from asgiref.sync import sync_to_async
+
+        return await sync_to_async(function, thread_sensitive=False, executor=executor)(*args, **options)  # type: ignore[arg-type]
+    # Airflow sorts log lines by context: they go to the log of the task on whose behalf this is.
+    run = partial(copy_context().run, function, *args, **options)
+    return await asyncio.get_running_loop().run_in_executor(executor, run)
+
+
+def _asks_by_way_of_the_loop() -> bool:
+    """
+    Whether a triggerer's thread has to be known to asgiref to ask Airflow for something, as on 3.1.
+
+    There, Airflow guards its line to the supervisor with a lock of asyncio's. In a thread that asgiref does
+    not know it asks in another event loop, and the lock that two loops wait for ends the whole triggerer
+    (observed on 3.1.8: "is bound to a different event loop").
+    """
+    decoder = getattr(sys.modules.get("airflow.jobs.triggerer_job_runner"), "TriggerCommsDecoder", None)
+    return decoder is not None and not hasattr(decoder, "start_reader")
 
 
 def has_flask_forms() -> bool:

@@ -25,9 +25,14 @@ from tempfile import mkdtemp
 from guard import GuardedProcess
 from isolation import REPOSITORY, die_with_parent, remove, roomy_directory
 
-NAMES = ("check", "unit", "hostile", "contract", "faults", "e2e", "ui")
+NAMES = ("check", "unit", "hostile", "contract", "faults", "essential", "e2e", "ui")
 DATABASES = ("sqlite", "postgresql")
 UNIT_TESTS = ("tests/package", "tests/unit")
+# What a line of Airflow has to do for the package to be of use on it.
+ESSENTIAL_TESTS = tuple(
+    f"tests/e2e/test_{name}.py"
+    for name in ("example_dags", "airflow_knows_the_provider", "lifecycle", "failing_pipelines")
+)
 UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
 CONTRACT_WORKERS = ("-n", "3", "--dist", "loadfile")
 LOOK_SECONDS = 0.2
@@ -125,6 +130,7 @@ def stages(names: list[str], args: argparse.Namespace) -> list[Stage]:
     made = {
         "e2e": [pytest(f"e2e-{line}", line, "tests/e2e") for line in args.airflow],
         "ui": [pytest(f"ui-{line}", line, "tests/ui") for line in args.airflow],
+        "essential": [pytest(f"essential-{line}", line, *ESSENTIAL_TESTS) for line in args.airflow],
         "faults": [pytest("faults", "3", "tests/faults")],
         # By file, as each has servers of its own.
         "contract": [

@@ -7,12 +7,11 @@ those who wait for it, and no other connection, provider or look-up of a name.
 
 from __future__ import annotations
 
-import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import copy_context
-from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+from airflow_provider_mage._compat import call_in_thread
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -36,9 +35,7 @@ class _Threads:
         self.users = 0
 
     async def call(self, function: Callable[..., Answer], *args: Any, **options: Any) -> Answer:
-        # Airflow sorts log lines by context: they go to the log of the task on whose behalf this is.
-        run = partial(copy_context().run, function, *args, **options)
-        return await asyncio.get_running_loop().run_in_executor(self.executor, run)
+        return await call_in_thread(self.executor, function, *args, **options)
 
 
 _in_use: dict[str, _Threads] = {}

@@ -18,9 +18,11 @@ from airflow.providers.common.compat.sdk import TaskDeferred
 
 try:
     from airflow.sdk.exceptions import AirflowRescheduleException
+except ImportError:  # Airflow 2.11 and 3.1
+    from airflow.exceptions import AirflowRescheduleException
+try:
     from airflow.sdk.execution_time.context import set_current_context
 except ImportError:
-    from airflow.exceptions import AirflowRescheduleException
     from airflow.models.taskinstance import set_current_context  # type: ignore[attr-defined,no-redef]
 
 if TYPE_CHECKING:

@@ -19,6 +19,11 @@ ASK_AIRFLOW = """
 import json, warnings
 warnings.simplefilter("ignore")  # Airflow's and its other providers' own
 from airflow.providers_manager import ProvidersManager
+try:  # 3.1 makes forms with stand-ins for Flask's fields, which are put in place so
+    from airflow.api_fastapi.core_api.services.ui.connections import HookMetaService
+    HookMetaService._get_hooks_with_mocked_fab()
+except (ImportError, AttributeError):
+    pass
 manager = ProvidersManager()
 hooks = {name: manager.hooks[name] for name in ("mage", "mage_cloud")}
 print("ANSWER", json.dumps({
@@ -28,7 +33,9 @@ print("ANSWER", json.dumps({
     "fields": sorted(name for name in manager.connection_form_widgets if name.startswith("extra__mage")),
     "masked": sorted(
         name for name, field in manager.connection_form_widgets.items()
-        if name.startswith("extra__mage") and field.is_sensitive
+        if name.startswith("extra__mage")
+        # a stand-in has a schema instead
+        and (field.is_sensitive or getattr(field.field, "param_format", None) == "password")
     ),
     "behaviours": {name: manager.field_behaviours[name] for name in hooks},
     "links": [name for name in manager.extra_links_class_names if "mage" in name],

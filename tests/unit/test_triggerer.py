@@ -3,11 +3,13 @@
 import asyncio
 import json
 import logging
+import sys
 import threading
 from contextlib import ExitStack
 from types import SimpleNamespace
 
 import pytest
+from asgiref.sync import async_to_sync
 
 from airflow_provider_mage import _compat
 from airflow_provider_mage._runs.identity import Claim, RunIdentity
@@ -237,3 +239,31 @@ def test_triggerer_that_reaches_no_xcom_streams_all_the_same(mage, connect, monk
 
     assert asyncio.run(anext_of(trigger.run())).payload["status"] == "completed"
     assert "[load] a" in caplog.messages
+
+
+def test_threads_may_ask_airflow_where_it_answers_in_the_loop_only(monkeypatch):
+    """As on Airflow 3.1, whose whole triggerer ends when two event loops wait for its lock."""
+
+    class Decoder:
+        def __init__(self):
+            self.lock = asyncio.Lock()
+
+        async def asend(self):
+            async with self.lock:
+                await asyncio.sleep(0.002)
+                return threading.get_ident()
+
+        def send(self):
+            return async_to_sync(self.asend)()
+
+    monkeypatch.setitem(
+        sys.modules, "airflow.jobs.triggerer_job_runner", SimpleNamespace(TriggerCommsDecoder=Decoder)
+    )
+
+    async def scenario():
+        decoder = Decoder()
+        with threads.threads_of("airflow") as call:
+            asked = [call(decoder.send) for _ in range(20)] + [decoder.asend() for _ in range(20)]
+            return await asyncio.gather(*asked)
+
+    assert set(asyncio.run(scenario())) == {threading.get_ident()}
