@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from concurrent.futures import Executor
+    from concurrent.futures import ThreadPoolExecutor
 
     from airflow.triggers.base import BaseTrigger
 
@@ -53,13 +53,13 @@ Answer = TypeVar("Answer")
 
 
 async def call_in_thread(
-    executor: Executor, function: Callable[..., Answer], *args: Any, **options: Any
+    executor: ThreadPoolExecutor, function: Callable[..., Answer], *args: Any, **options: Any
 ) -> Answer:
     """Call a function in a thread of an executor; in a triggerer, it may ask Airflow for something there."""
     if _asks_by_way_of_the_loop():
         from asgiref.sync import sync_to_async
 
-        return await sync_to_async(function, thread_sensitive=False, executor=executor)(*args, **options)  # type: ignore[arg-type]
+        return await sync_to_async(function, thread_sensitive=False, executor=executor)(*args, **options)
     # Airflow sorts log lines by context: they go to the log of the task on whose behalf this is.
     run = partial(copy_context().run, function, *args, **options)
     return await asyncio.get_running_loop().run_in_executor(executor, run)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import airflow
@@ -141,6 +142,8 @@ def airflow_warns_itself():
 
 @pytest.mark.parametrize("module", PUBLIC_MODULES)
 def test_import_alone_warns_of_nothing(module, airflow_warns_itself):
+    if module.endswith(".form_fields") and find_spec("flask_appbuilder") is None:
+        pytest.skip("for Airflow 2's forms, and its Flask is not part of Airflow 3")
     done = start_python("-W", "error", "-c", f"import {module}")
 
     if done.returncode != 0:

@@ -3,6 +3,7 @@
 import json
 import re
 import socket
+from importlib.metadata import version
 
 import certifi
 import pytest
@@ -21,6 +22,19 @@ from airflow_provider_mage.hooks.mage_cloud import MageCloudHook
 pytestmark = pytest.mark.filterwarnings("ignore:Encountered .* in `extra`")
 
 HOOKS = [MageHook, MageCloudHook]
+
+
+def skip_what_airflow_refuses(extra):
+    """Airflow 3.1 has no connection for anybody whose extra is a text, but no JSON object."""
+    if version("apache-airflow").startswith("3.1.") and isinstance(extra, str) and extra:
+        try:
+            is_object = isinstance(json.loads(extra), dict)
+        except ValueError:
+            is_object = False
+        if not is_object:
+            pytest.skip("Airflow 3.1 refuses this itself")
+
+
 PEM = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"
 
 
@@ -82,6 +96,8 @@ def fault_of(hook, conn_id):
     ids=lambda value: str(value)[:40],
 )
 def test_extra_that_cannot_be_meant_is_told(mage, connect, hook, extra, says):
+    skip_what_airflow_refuses(extra)
+
     assert re.search(says, fault_of(hook, connect(hook.conn_type, extra=extra)))
     assert mage.requests == []
 
@@ -138,6 +154,8 @@ def test_ca_bundle_that_nobody_asks_does_not_matter(connect, monkeypatch, host, 
 
 @pytest.mark.parametrize("extra", ["null", "", " ", "{}", {"verify_ssl": None}])
 def test_extra_without_anything_is_none(connect, extra):
+    skip_what_airflow_refuses(extra)
+
     use(MageHook, connect(extra=extra))
 
 
