@@ -16,7 +16,7 @@ LOWEST ?= $(if $(filter 2.11,$(AIRFLOW)),lowest)
 # Those between the ones that `make test` runs on: weekly, as what is their own is little.
 LINES ?= 3.1 3.2
 MAGE ?= 0.9.80
-CHROMIUM ?=
+export CHROMIUM ?=
 MAGE_PYTHON ?= $(if $(filter 3.13,$(PYTHON_VERSION)),3.12,$(TOOLS)/python)
 DATABASE ?= sqlite postgresql
 PYTEST_ARGS ?=
@@ -26,10 +26,8 @@ ENV_DIR := $(abspath $(ENVS))
 TOOLS := $(ENV_DIR)/tools/bin
 UV := TMPDIR=$(ENV_DIR)/tmp $(TOOLS)/uv --quiet
 STAMP := $(ENV_DIR)/stamps
-# What cannot be resolved is an error; what was made before is not taken up, as a page may have gone.
-SITE = rm -rf $(ENV_DIR)/site && $(TOOLS)/sphinx-build -q -W --keep-going -E -d $(ENV_DIR)/tmp/site docs $(ENV_DIR)/site
 # directories too: a file that goes away changes the directory it was in
-SOURCES := $(shell find airflow_provider_mage example_dags -name __pycache__ -prune -o -print) pyproject.toml README.md LICENSE
+SOURCES := $(shell find airflow_provider_mage example_dags $(CURDIR)/docs -name __pycache__ -prune -o -print) pyproject.toml $(wildcard *.md) LICENSE
 COMPILE := $(UV) pip compile --universal --python-version 3.10 --no-emit-index-url --no-annotate \
 	--custom-compile-command "make constraints"
 
@@ -44,7 +42,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV PYTEST_ADDOPTS AIRFLOW_HOME AIRFLOW_C
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .SECONDARY:
-.PHONY: help setup demo screenshots docs quick test check fmt build unit hostile fuzz contract faults e2e lines bench constraints clean
+.PHONY: help setup demo ui screenshots docs quick test check fmt build release unit hostile fuzz contract faults e2e lines bench constraints clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' Makefile
@@ -54,8 +52,11 @@ setup: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(LOWEST:%=$(STAMP)/wheel-in-air
 demo: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## see it work: the example DAGs on a real Airflow and a real Mage (KEEP=1: both UIs stay up)
 	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) exec $(ENV_DIR)/airflow-3/bin/python dev/demo.py $(if $(KEEP),--keep)
 
-screenshots: $(STAMP)/wheel-in-airflow-3 $(STAMP)/database-of-airflow-3 $(STAMP)/mage-$(MAGE) ## take the pictures in docs/images anew (CHROMIUM=/path/of/it)
-	@MAGE_ENV=$(ENV_DIR)/mage-$(MAGE) CHROMIUM=$(CHROMIUM) $(ENV_DIR)/airflow-3/bin/python dev/screenshots.py
+ui: $(AIRFLOW:%=$(STAMP)/wheel-in-airflow-%) $(AIRFLOW:%=$(STAMP)/database-of-airflow-%) $(STAMP)/mage-$(MAGE) ## forms, Test button, logs and links in a real browser (CHROMIUM=/path/of/it)
+	$(STAGES) ui
+
+screenshots: export PICTURES = 1
+screenshots: ui ## the same, taking the pictures in docs/images anew
 
 quick: AIRFLOW = 3
 quick: DATABASE = sqlite
@@ -65,22 +66,32 @@ quick: $(STAMP)/wheel-in-airflow-3 $(STAMP)/mage-$(MAGE) ## before each commit: 
 test: setup ## before a push, and in CI: check, unit, hostile, contract, faults and e2e
 	$(STAGES) --runs 30 check unit hostile contract faults e2e
 
-check: $(STAMP)/tools $(STAMP)/airflow-3 ## while writing: formatting, lint, types, docstrings, imports
+check: $(STAMP)/tools $(STAMP)/airflow-3 $(STAMP)/site ## while writing: formatting, lint, types, docstrings, imports, the site
 	@$(TOOLS)/ruff format --check --diff --quiet || { echo "make check: 'make fmt' formats these" >&2; exit 1; }
 	@$(TOOLS)/ruff check --quiet
 	@$(TOOLS)/mypy --python-executable $(ENV_DIR)/airflow-3/bin/python
 	@$(TOOLS)/pydoclint --quiet airflow_provider_mage dev
 	@said=$$($(TOOLS)/lint-imports --no-logo --no-cache 2>&1) || { echo "$$said" >&2; exit 1; }
-	@$(SITE)
 
 docs: $(STAMP)/tools $(STAMP)/wheel-in-airflow-3 ## make the documentation's site, in $(ENVS)/site
 	@AIRFLOW_HOME=$(ENV_DIR)/home-airflow-3 $(ENV_DIR)/airflow-3/bin/python dev/arguments_page.py
-	@$(SITE)
+	@$(MAKE) --no-print-directory $(STAMP)/site
 	@echo "$(ENV_DIR)/site/index.html"
 
 fmt: $(STAMP)/tools ## format, and fix what ruff can fix
 	@$(TOOLS)/ruff check --fix-only --quiet
 	@$(TOOLS)/ruff format
+
+release: build ## before a release: install the wheel in an empty environment of each Python there is, and import everything
+	@for version in 3.10 3.11 3.12 3.13; do \
+		$(UV) python find $$version >/dev/null 2>&1 || { echo "--> no Python $$version here: not tried"; continue; }; \
+		env=$(ENV_DIR)/release-$$version; \
+		$(UV) venv --clear --python $$version $$env && \
+		$(UV) pip install --python $$env/bin/python -c constraints/airflow-3.txt dist/*.whl && \
+		$(UV) pip check --python $$env/bin/python && \
+		AIRFLOW_HOME=$$env/home $$env/bin/python dev/import_all.py || exit 1; \
+		rm -rf $$env; \
+	done
 
 build: $(STAMP)/wheel ## build the sdist, and the wheel out of it, into dist/
 	@ls dist/*
@@ -156,6 +167,12 @@ $(STAMP)/database-of-airflow-%: $(STAMP)/airflow-% dev/postgresql.py
 
 $(STAMP)/mage-%: constraints/mage-%.txt | $(STAMP)/tools
 	$(call new-env,$(MAGE_PYTHON))
+
+# What cannot be resolved is an error; what was made before is not taken up, as a page may have gone.
+$(STAMP)/site: $(SOURCES) | $(STAMP)/tools
+	@rm -rf $(ENV_DIR)/site
+	@$(TOOLS)/sphinx-build -q -W --keep-going -E -d $(ENV_DIR)/tmp/site docs $(ENV_DIR)/site
+	@touch $@
 
 # The wheel is made from the sdist, so that what is missing in the sdist is missed by the tests.
 $(STAMP)/wheel: $(SOURCES) | $(STAMP)/tools

@@ -381,6 +381,28 @@ class AirflowServer(Server):
         self.request("POST", f"/dags/{dag_id}/dagRuns", body, creates=True)
         return run_id
 
+    def backfill(self, dag_id: str, from_date: str, to_date: str) -> list[str]:
+        """
+        Have Airflow run a DAG for each of some days, and wait until it has.
+
+        :param dag_id: the DAG
+        :param from_date: the first day, in ISO form
+        :param to_date: the last one
+        :return: the ids of the runs, the first day's first
+        """
+        self.wait_for_dag(dag_id)
+        if AIRFLOW_3:
+            dates = {"from_date": f"{from_date}T00:00:00Z", "to_date": f"{to_date}T00:00:00Z"}
+            self.request("POST", "/backfills", {"dag_id": dag_id, "dag_run_conf": {}, **dates})
+        else:
+            self.cli("dags", "backfill", "-s", from_date, "-e", to_date, dag_id)
+        rows = self.request("GET", f"/dags/{dag_id}/dagRuns")["dag_runs"]
+        rows = sorted(rows, key=lambda row: str(row["logical_date"]))
+        run_ids: list[str] = [row["dag_run_id"] for row in rows if row["run_type"] == "backfill"]
+        for run_id in run_ids:
+            self.wait_dag_run(dag_id, run_id)
+        return run_ids
+
     def wait_dag_run(self, dag_id: str, run_id: str, timeout: float = WAIT_SECONDS) -> str:
         """
         Wait until a DAG run is over.

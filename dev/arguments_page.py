@@ -59,16 +59,17 @@ def _arguments(cls: type) -> list[tuple[inspect.Parameter, str]]:
     for one in cls.__mro__:
         if not one.__module__.startswith(PACKAGE) or "__init__" not in vars(one):
             continue
-        meanings = _meanings(one)
+        told = meanings(one)
         # Airflow wraps the method; a signature is that of what it wraps.
         for parameter in inspect.signature(vars(one)["__init__"]).parameters.values():
             is_own = parameter.kind is not parameter.VAR_KEYWORD and parameter.name != "self"
-            if is_own and parameter.name in meanings:
-                found.setdefault(parameter.name, (parameter, meanings[parameter.name]))
+            if is_own and parameter.name in told:
+                found.setdefault(parameter.name, (parameter, told[parameter.name]))
     return list(found.values())
 
 
-def _meanings(cls: type) -> dict[str, str]:
+def meanings(cls: type) -> dict[str, str]:
+    """Return what a class's own docstring says of each argument."""
     text = inspect.cleandoc(cls.__doc__ or "")
     return dict(re.findall(r"^:param (\w+): (.*?)(?=\n:|\n\n|\Z)", text, re.MULTILINE | re.DOTALL))
 

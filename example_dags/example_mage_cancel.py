@@ -9,7 +9,14 @@ from airflow_provider_mage.operators.pipeline import (
     MageTriggerPipelineOperator,
 )
 
-with DAG("example_mage_cancel", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_cancel",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Start a Mage pipeline and cancel its run",
+    doc_md=__doc__,
+):
     start = MageTriggerPipelineOperator(
         task_id="start_daily_orders",
         pipeline_uuid="daily_orders",

@@ -10,7 +10,14 @@ from airflow_provider_mage.operators.cluster import (
     MageUpdateClusterEnvVarsOperator,
 )
 
-with DAG("example_mage_cluster_env_vars", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_cluster_env_vars",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Change environment variables of a Mage Pro cluster, and restart it so that they take effect",
+    doc_md=__doc__,
+):
     update = MageUpdateClusterEnvVarsOperator(
         task_id="update",
         cluster_id="staging",

@@ -8,7 +8,14 @@ from airflow_provider_mage.cluster import mage_cluster_group
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from airflow_provider_mage.sensors.cluster import MageClusterSensor
 
-with DAG("example_mage_cluster_group", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_cluster_group",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="A task group with a Mage Pro cluster of its own",
+    doc_md=__doc__,
+):
     with mage_cluster_group("orders", cluster_id="orders", deferrable=True, poll_interval=5) as orders:
         MageTriggerPipelineOperator(task_id="run_daily_orders", pipeline_uuid="daily_orders")
     is_down = MageClusterSensor(

@@ -6,7 +6,14 @@ from airflow.providers.common.compat.sdk import DAG
 
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 
-with DAG("example_mage_deferrable", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_deferrable",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Run a Mage pipeline while the triggerer waits for it, so that the wait takes up no worker",
+    doc_md=__doc__,
+):
     MageTriggerPipelineOperator(
         task_id="run_daily_orders",
         pipeline_uuid="daily_orders",

@@ -6,7 +6,14 @@ from airflow.providers.common.compat.sdk import DAG, task
 
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 
-with DAG("example_mage_output", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_output",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Hand what a Mage block returns to another Airflow task",
+    doc_md=__doc__,
+):
     totals = MageTriggerPipelineOperator(
         task_id="run_daily_orders",
         pipeline_uuid="daily_orders",

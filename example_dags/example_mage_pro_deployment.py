@@ -8,7 +8,14 @@ from airflow_provider_mage.operators.block import MageRunBlockOperator
 from airflow_provider_mage.operators.deployment import MageDeployOperator
 from airflow_provider_mage.operators.workspace import MageUpdateWorkspaceOperator
 
-with DAG("example_mage_pro_deployment", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_pro_deployment",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Deploy a git commit to a Mage Pro cluster, try one block of it, and wake a workspace up",
+    doc_md=__doc__,
+):
     deploy = MageDeployOperator(
         task_id="deploy",
         mage_conn_id="mage_pro",

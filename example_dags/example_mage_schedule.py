@@ -7,7 +7,14 @@ from airflow.providers.common.compat.sdk import DAG, task
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from airflow_provider_mage.operators.schedule import MagePipelineScheduleOperator
 
-with DAG("example_mage_schedule", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_schedule",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Switch a pipeline schedule off while something else runs, and on again",
+    doc_md=__doc__,
+):
 
     @task
     def create_schedule() -> None:

@@ -7,7 +7,14 @@ from airflow.providers.common.compat.sdk import DAG
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
 from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
 
-with DAG("example_mage_sensor", start_date=datetime(2026, 1, 1), schedule=None, tags=["mage"]):
+with DAG(
+    "example_mage_sensor",
+    start_date=datetime(2026, 1, 1),
+    schedule=None,
+    tags=["mage"],
+    description="Start a Mage pipeline, and wait for it later",
+    doc_md=__doc__,
+):
     start = MageTriggerPipelineOperator(
         task_id="start_daily_orders",
         pipeline_uuid="daily_orders",

@@ -106,7 +106,7 @@ def ui_field_behaviour(conn_type: str) -> dict[str, Any]:
     behaviour = BEHAVIOUR[conn_type]
     return {
         "hidden_fields": [name for name in behaviour["hidden-fields"] if name != "extra"],
-        "relabeling": {**behaviour["relabeling"], "extra": "Extra (JSON; the fields below go before)"},
+        "relabeling": {**behaviour["relabeling"], "extra": "Extra (JSON)"},
         "placeholders": behaviour["placeholders"],
     }
 

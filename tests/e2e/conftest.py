@@ -144,6 +144,8 @@ def run_ids(airflow: AirflowServer) -> SideBySide[str]:
     """
 
     def run(dag_id: str) -> str:
+        if dag_id == "example_mage_backfill":
+            return airflow.backfill(dag_id, "2026-01-01", "2026-01-02")[-1]
         run_id = airflow.trigger_dag(dag_id)
         airflow.wait_dag_run(dag_id, run_id)
         return run_id

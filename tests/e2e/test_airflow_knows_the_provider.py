@@ -4,11 +4,13 @@ import json
 
 import pytest
 
+from airflow_provider_mage import __version__
+
 
 def test_providers_list_shows_the_package(airflow):
     rows = json.loads(airflow.cli("providers", "list", "--output", "json"))
 
-    assert [row["version"] for row in rows if row["package_name"] == "airflow-provider-mage"] == ["0.1.0"]
+    assert [row["version"] for row in rows if row["package_name"] == "airflow-provider-mage"] == [__version__]
 
 
 def test_providers_hooks_shows_both_connection_types(airflow):

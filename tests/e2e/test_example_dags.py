@@ -2,13 +2,21 @@
 
 import pytest
 
+from airflow_server import EXAMPLE_DAGS
+from isolation import wait_until
+
 EXPECTED = {
+    "example_mage_assets": "success",
+    "example_mage_backfill": "success",
     "example_mage_cancel": "success",
     "example_mage_cluster": "success",
     "example_mage_cluster_env_vars": "success",
     "example_mage_cluster_group": "success",
     "example_mage_deferrable": "success",
     "example_mage_failing_pipeline": "failed",
+    "example_mage_hook": "success",
+    "example_mage_mapped": "success",
+    "example_mage_on_failure": "failed",
     "example_mage_output": "success",
     "example_mage_pipeline": "success",
     "example_mage_pro_deployment": "success",
@@ -164,3 +172,57 @@ def test_output_of_a_block_reaches_another_task(airflow, run_ids):
     assert [row["country"] for row in rows] == ["DE", "FR", "NL", "PT"]
     total = round(sum(row["amount"] for row in rows), 2)
     assert airflow.xcoms("example_mage_output", run_id, "add_up")["return_value"] == total
+
+
+def test_backfill_hands_each_day_to_mage(mage_runs):
+    runs = mage_runs("daily_orders", "example_mage_backfill")
+
+    days = sorted(
+        (
+            run["execution_date"][:10],
+            run["variables"]["interval_start_datetime"][:10],
+            run["variables"]["interval_end_datetime"][:10],
+        )
+        for run in runs
+    )
+    assert days == [
+        ("2026-01-01", "2026-01-01", "2026-01-02"),
+        ("2026-01-02", "2026-01-02", "2026-01-03"),
+    ]
+
+
+def test_each_mapped_task_is_a_run_of_its_own(mage_runs):
+    runs = mage_runs("daily_orders", "example_mage_mapped")
+
+    assert sorted(run["variables"]["orders"] for run in runs) == [10, 20, 30]
+
+
+def test_asset_runs_the_dag_that_waits_for_it(airflow, run_ids):
+    assert run_ids["example_mage_assets"]
+    airflow.wait_for_dag("example_mage_assets_report")
+
+    def has_run():
+        rows = airflow.request("GET", "/dags/example_mage_assets_report/dagRuns")["dag_runs"]
+        return any(row["state"] == "success" for row in rows)
+
+    wait_until(has_run, what="run because of the asset", timeout=600, interval=1)
+
+
+def test_callback_learns_what_has_failed(airflow, run_ids, mage_runs):
+    """On Airflow 3, callbacks of a task's own process write into its log; on 2.11, too."""
+    [run] = mage_runs("broken_orders", "example_mage_on_failure")
+    log = airflow.task_log("example_mage_on_failure", run_ids["example_mage_on_failure"], "run_broken_orders")
+
+    assert f"Mage run {run['id']}: check_orders failed, see " in log
+
+
+def test_hook_of_a_task_of_ones_own_reads_runs(airflow, run_ids):
+    counts = airflow.xcoms("example_mage_hook", run_ids["example_mage_hook"], "count_runs")["return_value"]
+
+    assert all(number > 0 for number in counts.values())
+
+
+def test_every_example_is_described():
+    for path in EXAMPLE_DAGS.glob("*.py"):
+        text = path.read_text()
+        assert text.count("description=") == text.count("doc_md=__doc__") == text.count(" DAG(\n"), path

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+import tarfile
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -161,3 +162,21 @@ def test_lowest_versions_are_tested():
     for requirement in requirements:
         [floor] = [part.version for part in requirement.specifier if part.operator == ">="]
         assert Version(pinned[requirement.name]) == Version(floor), requirement.name
+
+
+def test_links_of_the_readme_lead_to_what_is_in_the_sdist():
+    root = Path(__file__).resolve().parents[2]
+    [sdist] = (root / "dist").glob(f"*-{airflow_provider_mage.__version__}.tar.gz")
+    with tarfile.open(sdist) as archive:
+        files = {name.partition("/")[2] for name in archive.getnames()}
+    links = re.findall(r"\]\((?!https?:)([^)#]+)", (root / "README.md").read_text())
+
+    assert len(links) > 15
+    assert [link for link in links if not any(name.startswith(link) for name in files)] == []
+
+
+def test_addresses_in_the_metadata_are_those_that_there_are():
+    addresses = DISTRIBUTION.metadata.get_all("Project-URL")
+
+    assert addresses == ["Documentation, https://docs.mage.ai/"]
+    assert "Development Status :: 4 - Beta" in DISTRIBUTION.metadata.get_all("Classifier")

@@ -1,11 +1,27 @@
 """Airflow's own pages, as a person uses them: one class for each line, with the same methods."""
 
 import re
+from contextlib import suppress
 from urllib.parse import urlencode
+
+from playwright.sync_api import TimeoutError as TooLateError
 
 from airflow_server import AIRFLOW_3
 
+TRIES, TRY_MS = 6, 20_000
 MAGE = re.compile("^Mage$")
+
+
+def try_until_shown(do, shown):
+    """Do something again until it has had its effect: a busy machine is late, and Test waits for 5 s only."""
+    for _ in range(TRIES - 1):
+        do()
+        with suppress(TooLateError):
+            shown.wait_for(timeout=TRY_MS)
+            return shown.inner_text()
+    do()
+    shown.wait_for()
+    return shown.inner_text()
 
 
 class Pages3:
@@ -65,10 +81,9 @@ class Pages3:
 
     def test(self, conn_id, says):
         """Press Test, in the list, and return what is shown."""
-        self._row(conn_id).get_by_role("button", name="Test Connection").click()
         toast = self.page.locator("[data-scope=toast][data-part=root]").filter(has_text=says)
-        toast.wait_for()
-        return toast.inner_text()
+        press = self._row(conn_id).get_by_role("button", name="Test Connection").click
+        return try_until_shown(press, toast)
 
     def provider(self):
         self.page.goto(f"{self.url}/providers")
@@ -86,11 +101,11 @@ class Pages3:
         first = self.page.get_by_role("link", name=re.compile("^Mage (run|pipeline)"))
         first.first.wait_for()
         found = self.page.get_by_role("link", name=re.compile("^Mage ")).all()
-        return {link.inner_text().strip(): link.get_attribute("href") for link in found}
+        pairs = [(link.inner_text().strip(), link.get_attribute("href")) for link in found]
+        return {name: address for name, address in pairs if address}
 
-    def log(self, says):
-        self.page.get_by_text(says).first.wait_for()
-        return self.page.locator("body").inner_text()
+    def wait_for_log(self, says):
+        try_until_shown(self.page.reload, self.page.get_by_text(says).first)
 
 
 class Pages2:
@@ -140,10 +155,8 @@ class Pages2:
 
     def test(self, conn_id, says):
         """Press Test, in the form, and return what is shown."""
-        self.page.click("#test-connection")
         shown = self.page.locator(".alert", has_text=says)
-        shown.wait_for()
-        return shown.inner_text()
+        return try_until_shown(lambda: self.page.click("#test-connection"), shown)
 
     def provider(self):
         self.page.goto(f"{self.url}/provider")
@@ -164,11 +177,11 @@ class Pages2:
         first = self.page.get_by_role("link", name=re.compile("^Mage (run|pipeline)"))
         first.first.wait_for()
         found = self.page.get_by_role("link", name=re.compile("^Mage ")).all()
-        return {link.inner_text().strip(): link.get_attribute("href") for link in found}
+        pairs = [(link.inner_text().strip(), link.get_attribute("href")) for link in found]
+        return {name: address for name, address in pairs if address}
 
-    def log(self, says):
-        self.page.get_by_text(says).first.wait_for()
-        return self.page.locator("body").inner_text()
+    def wait_for_log(self, says):
+        try_until_shown(self.page.reload, self.page.get_by_text(says).first)
 
 
 Pages = Pages3 if AIRFLOW_3 else Pages2

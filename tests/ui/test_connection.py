@@ -26,7 +26,7 @@ def test_connection_is_added_tried_corrected_and_edited(airflow, mage, pages, ad
     pages.open_add(CONN_ID)
     assert pages.switches() == {"verify_ssl": True, "share_login": True}
     assert pages.value_of_extra("timeout") == "30"
-    picture("form")
+    picture("form", full_page=True)
     pages.fill(**address, login=mage.email, password="not-the-password")
     pages.fill_extra(api_key=MAGE_API_KEY)
     if AIRFLOW_3:  # it can be tried once it is saved
@@ -35,7 +35,7 @@ def test_connection_is_added_tried_corrected_and_edited(airflow, mage, pages, ad
     red = pages.test(CONN_ID, "refused the log-in")
     assert "Credentials: " in red
     assert "not-the-password" not in red
-    picture("test-red")
+    picture("test-red", full_page=True)
 
     if AIRFLOW_3:
         pages.open_edit(CONN_ID)
@@ -44,7 +44,7 @@ def test_connection_is_added_tried_corrected_and_edited(airflow, mage, pages, ad
         pages.save()
     green = pages.test(CONN_ID, "Connected to Mage")
     assert f"user {mage.username} (Owner), scheduler running." in green
-    picture("test-green")
+    picture("test-green", full_page=True)
     if not AIRFLOW_3:
         pages.save()
 
@@ -52,6 +52,7 @@ def test_connection_is_added_tried_corrected_and_edited(airflow, mage, pages, ad
     pages.fill(login=mage.username)
     pages.open_extra()
     assert MAGE_API_KEY not in pages.page.content()
+    picture("form-extra", full_page=True)
     pages.save()
     assert extra_of(airflow)["api_key"] == MAGE_API_KEY
 
@@ -67,10 +68,9 @@ def test_test_button_of_the_edit_form_works(airflow, mage, pages):
     assert "Connected to Mage" in pages.test("stored", "Connected")
 
 
-def test_provider_page_reads_well(pages, picture):
+def test_provider_page_reads_well(pages):
     text, links = pages.provider()
 
     assert "Run Mage pipelines as Airflow tasks" in text
     assert "http" not in text
     assert not [link for link in links if "airflow.apache.org" in link]
-    picture("provider")

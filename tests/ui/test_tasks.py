@@ -4,6 +4,8 @@ import re
 
 import pytest
 
+from airflow_server import AIRFLOW_3
+
 TASKS = {
     "example_mage_pipeline": "run_daily_orders",
     "example_mage_failing_pipeline": "run_broken_orders",
@@ -43,16 +45,14 @@ def test_each_link_leads_to_the_page_of_that_very_run(airflow, pages, runs, dag_
 def test_log_of_a_failed_task_says_why(pages, runs, picture):
     dag_id = "example_mage_failing_pipeline"
     pages.open_log(dag_id, runs[dag_id], TASKS[dag_id])
-    text = pages.log("have a negative amount")
-
-    assert "Block check_orders failed: ValueError: " in text
-    picture("log-failed")
+    pages.wait_for_log("Block check_orders failed: ValueError: ")
+    if AIRFLOW_3:  # down to the stack, which has the machine's own paths
+        picture("log-failed", clip={"x": 0, "y": 0, "width": 1280, "height": 611})
 
 
 def test_log_of_a_deferred_task_tells_each_step(pages, runs, picture):
     dag_id = "example_mage_deferrable"
     pages.open_log(dag_id, runs[dag_id], TASKS[dag_id])
-    text = pages.log(re.compile(r"completed after"))
-
-    assert "load_orders completed in" in text
-    picture("log-deferred")
+    pages.wait_for_log(re.compile("Run .* completed after"))
+    if AIRFLOW_3:
+        picture("log-deferred")

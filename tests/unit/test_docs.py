@@ -13,6 +13,7 @@ from airflow_provider_mage import api
 from airflow_provider_mage.cluster import mage_cluster
 from airflow_provider_mage.operators.cluster import MageUpdateClusterEnvVarsOperator
 from airflow_provider_mage.operators.pipeline import MageTriggerPipelineOperator
+from airflow_provider_mage.provider_info import get_provider_info
 from airflow_provider_mage.sensors.pipeline import MagePipelineRunSensor
 from fakes.mage_pro import FakeMagePro
 
@@ -106,3 +107,37 @@ def test_messages_of_every_room_are_found():
     rooms = {message.where.partition("/")[0].partition(".")[0] for message in messages.messages()}
 
     assert rooms >= {"_arguments", "_clusters", "_runs", "api", "hooks", "operators", "sensors", "triggers"}
+
+
+def test_every_operator_and_sensor_is_on_the_page_of_arguments():
+    info = get_provider_info()
+    modules = [
+        module
+        for kind in ("operators", "sensors")
+        for part in info[kind]
+        for module in part["python-modules"]
+    ]
+    public = {
+        name
+        for module in modules
+        for name, one in vars(import_module(module)).items()
+        if name.startswith("Mage") and isinstance(one, type) and hasattr(one, "template_fields")
+    }
+    # Those of `mage_cluster`, which makes them; and what others are derived from.
+    inner = {"MageClusterSetupOperator", "MageClusterTeardownOperator", "MageOperator"}
+
+    assert public - inner == {name.rpartition(".")[2] for name in arguments_page.CLASSES}
+
+
+@pytest.mark.parametrize("name", arguments_page.CLASSES)
+def test_docstrings_say_which_arguments_are_templated(name):
+    module, _, class_name = name.rpartition(".")
+    cls = getattr(import_module(f"airflow_provider_mage.{module}"), class_name)
+    told = {
+        argument
+        for one in cls.__mro__
+        for argument, meaning in arguments_page.meanings(one).items()
+        if "(templated)" in meaning
+    }
+
+    assert set(cls.template_fields) <= told
