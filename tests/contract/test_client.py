@@ -118,7 +118,7 @@ class TestRenewal:
     def test_of_a_token_without_login_and_password_is_an_error_that_asks_for_them(self, mage, connect):
         client = connect(mage, oauth_token="long-gone")
 
-        with pytest.raises(MageAuthError, match="login and password, or a fresh `oauth_token`") as caught:
+        with pytest.raises(MageAuthError, match="login and a password, or a fresh OAuth token") as caught:
             client.list_pipelines()
 
         assert (caught.value.type, caught.value.code) == ("invalid_oauth_token", 401)

@@ -29,3 +29,19 @@ def test_connections_add_accepts_the_type(airflow, conn_type):
 
     stored = airflow.request("GET", f"/connections/added_{conn_type}")
     assert (stored["conn_type"], stored["host"]) == (conn_type, "mage.invalid")
+
+
+@pytest.mark.parametrize(
+    ("what", "count"), [("hooks", 2), ("links", 3), ("widgets", 13), ("behaviours", 2), ("triggers", 2)]
+)
+def test_every_listing_shows_the_package_without_a_warning(airflow, what, count):
+    """A warning would stand in front of the JSON."""
+    rows = json.loads(airflow.cli("providers", what, "--output", "json"))
+
+    assert len([row for row in rows if "mage" in json.dumps(row).replace("image", "")]) == count
+
+
+def test_providers_get_shows_name_and_version(airflow):
+    [row] = json.loads(airflow.cli("providers", "get", "airflow-provider-mage", "--output", "json"))
+
+    assert row == {"Provider": "airflow-provider-mage", "Version": __version__}
