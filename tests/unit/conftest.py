@@ -5,12 +5,16 @@ from __future__ import annotations
 import io
 import json
 import random
+import ssl
+import threading
 from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 import requests
+import trustme
 from hypothesis import HealthCheck, settings
 from requests.adapters import BaseAdapter
 
@@ -114,6 +118,40 @@ def session(clock):
 def client(mage, session):
     """A client that tries everything once."""
     return MageClient(session(mage))
+
+
+@pytest.fixture(scope="session")
+def authority():
+    """A certificate authority that nobody knows."""
+    return trustme.CA()
+
+
+class _EmptyMage(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"statuses": []}')
+
+    def log_message(self, *args):
+        """Keep quiet."""
+
+
+@pytest.fixture
+def tls_url(authority):
+    """A server that speaks TLS, with a certificate of that authority."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1", "localhost").configure_cert(context)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _EmptyMage)
+    server.handle_error = lambda *_: None
+    server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+    thread.start()
+    try:
+        yield f"https://127.0.0.1:{server.server_port}/api"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
 
 
 class Wire(BaseAdapter):

@@ -2,13 +2,11 @@
 
 import re
 import socket
-import socketserver
-import ssl
 import threading
 import time
+from urllib.parse import urlsplit
 
 import pytest
-import trustme
 
 from airflow_provider_mage.api.cloud import MAGE_CLOUD_API_KEY
 from airflow_provider_mage.hooks import trial
@@ -68,32 +66,6 @@ def test_scheduler_that_stands_still_is_told(mage, connect):
 
 
 @pytest.fixture
-def tls_port():
-    """The port of a server that speaks TLS with a certificate of its own, and nothing else."""
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), socketserver.BaseRequestHandler)
-    server.daemon_threads = True
-    server.get_request = lambda: wrapped(context, *server.socket.accept())
-    server.handle_error = lambda *_: None
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-    thread.start()
-    yield server.server_address[1]
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def wrapped(context, connection, address):
-    try:
-        return context.wrap_socket(connection, server_side=True), address
-    except OSError:
-        connection.close()
-        raise
-
-
-@pytest.fixture
 def silent_port():
     """The port of something that takes connections and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -131,11 +103,11 @@ def silent_port():
     ],
     ids=str,
 )
-def test_what_is_wrong_comes_first(mage, connect, tls_port, silent_port, fields, says):
+def test_what_is_wrong_comes_first(mage, connect, tls_url, silent_port, fields, says):
     places = {
         "mage": mage.url,
         "mage_with_https": mage.url.replace("http", "https"),
-        "tls": tls_port,
+        "tls": urlsplit(tls_url).port,
         "silent": silent_port,
     }
     host = fields.get("host", mage.url)
