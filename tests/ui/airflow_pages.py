@@ -24,9 +24,9 @@ def try_until_shown(do, shown):
     return shown.inner_text()
 
 
-class Pages3:
+class Pages:
     """
-    Airflow 3's, which React draws.
+    What both lines have alike.
 
     :param page: Playwright's
     :param url: Airflow's address
@@ -34,6 +34,21 @@ class Pages3:
 
     def __init__(self, page, url):
         self.page, self.url = page, url
+
+    def links(self):
+        """Return address by name of the links to Mage that the task has, when the first of them is there."""
+        first = self.page.get_by_role("link", name=re.compile("^Mage (run|pipeline)"))
+        first.first.wait_for()
+        found = self.page.get_by_role("link", name=re.compile("^Mage ")).all()
+        pairs = [(link.inner_text().strip(), link.get_attribute("href")) for link in found]
+        return {name: address for name, address in pairs if address}
+
+    def wait_for_log(self, says):
+        try_until_shown(self.page.reload, self.page.get_by_text(says).first)
+
+
+class Pages3(Pages):
+    """Airflow 3's, which React draws."""
 
     @property
     def _dialog(self):
@@ -96,28 +111,9 @@ class Pages3:
     def open_details(self, dag_id, run_id, task_id):
         self.page.goto(f"{self.url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/details")
 
-    def links(self):
-        """Return address by name of the links to Mage that the task has, when the first of them is there."""
-        first = self.page.get_by_role("link", name=re.compile("^Mage (run|pipeline)"))
-        first.first.wait_for()
-        found = self.page.get_by_role("link", name=re.compile("^Mage ")).all()
-        pairs = [(link.inner_text().strip(), link.get_attribute("href")) for link in found]
-        return {name: address for name, address in pairs if address}
 
-    def wait_for_log(self, says):
-        try_until_shown(self.page.reload, self.page.get_by_text(says).first)
-
-
-class Pages2:
-    """
-    Airflow 2's, which the web server renders.
-
-    :param page: Playwright's
-    :param url: Airflow's address
-    """
-
-    def __init__(self, page, url):
-        self.page, self.url = page, url
+class Pages2(Pages):
+    """Airflow 2's, which the web server renders."""
 
     def open_add(self, conn_id):
         self.page.goto(f"{self.url}/connection/list/")
@@ -173,15 +169,5 @@ class Pages2:
         which = urlencode({"dag_run_id": run_id, "task_id": task_id, "tab": tab})
         self.page.goto(f"{self.url}/dags/{dag_id}/grid?{which}")
 
-    def links(self):
-        first = self.page.get_by_role("link", name=re.compile("^Mage (run|pipeline)"))
-        first.first.wait_for()
-        found = self.page.get_by_role("link", name=re.compile("^Mage ")).all()
-        pairs = [(link.inner_text().strip(), link.get_attribute("href")) for link in found]
-        return {name: address for name, address in pairs if address}
 
-    def wait_for_log(self, says):
-        try_until_shown(self.page.reload, self.page.get_by_text(says).first)
-
-
-Pages = Pages3 if AIRFLOW_3 else Pages2
+PAGES = Pages3 if AIRFLOW_3 else Pages2

@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 import pytest
 from playwright.sync_api import sync_playwright
-from ui.airflow_pages import Pages
+from ui.airflow_pages import PAGES
 
 import server_logs
 from airflow_server import AIRFLOW_3, DATABASE, EXAMPLE_DAGS, PREPARED_DATA, AirflowServer
@@ -76,7 +76,7 @@ def page(browser):
 
 @pytest.fixture
 def pages(page, airflow):
-    return Pages(page, airflow.url)
+    return PAGES(page, airflow.url)
 
 
 @pytest.fixture
