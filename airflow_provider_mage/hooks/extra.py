@@ -8,10 +8,10 @@ import math
 import os
 import re
 import ssl
-from difflib import get_close_matches
 from typing import Any
 
 from airflow_provider_mage._arguments import shown
+from airflow_provider_mage.api.names import near_names
 from airflow_provider_mage.api.records import is_word
 from airflow_provider_mage.hooks.form import FIELDS, STORED_SECRET, SWITCH, field_name
 
@@ -79,7 +79,7 @@ class Extra:
     def point_out_misspelt(self) -> None:
         """Warn of names that mean nothing and are almost like one that does."""
         for name in self.fields.keys() - set(NAMES):
-            for meant in get_close_matches(name.lower(), NAMES, n=1):
+            for meant in near_names(name, NAMES)[:1]:
                 log.warning(
                     "Connection %r: extra has %r, which means nothing; is it %r?", self._conn_id, name, meant
                 )
