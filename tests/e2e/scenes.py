@@ -46,6 +46,10 @@ class Scene:
     def wait_for_task(self, *states):
         return self.airflow.wait_task(self.dag_id, self.run_id, TASK, *states)
 
+    def wait_until_it_waits(self):
+        """Before, Airflow may lose what would cancel the run (docs/reliability.md)."""
+        self.wait_for_log(1, "is running")
+
     def wait_for_statuses(self, *statuses):
         self.wait_until(
             lambda: self.statuses == list(statuses),
@@ -57,9 +61,13 @@ class Scene:
             lambda: text in self.log(try_number), f"{text!r} in log {try_number} of {self.run_id}"
         )
 
-    @staticmethod
-    def wait_until(look, what):
-        return wait_until(look, what=what, timeout=WAIT_SECONDS, interval=1.0)
+    def wait_until(self, look, what):
+        try:
+            return wait_until(look, what=what, timeout=WAIT_SECONDS, interval=1.0)
+        except TimeoutError as error:
+            states = self.airflow.task_states(self.dag_id, self.run_id)
+            log = self.log(1)[-3000:]
+            raise TimeoutError(f"{error}; {states}, {self.statuses}. Its log ends so:\n{log}") from error
 
     def release(self, *, to="complete"):
         """Let the Mage runs end, these and those that follow: complete or fail."""

@@ -70,6 +70,7 @@ def about(name):
 @about("marked failed, sync")
 def test_marking_a_running_task_failed_cancels_its_run(scene):
     scene.wait_for_task("running")
+    scene.wait_until_it_waits()
     scene.mark("failed")
     scene.wait_for_statuses("cancelled")
 
@@ -77,6 +78,7 @@ def test_marking_a_running_task_failed_cancels_its_run(scene):
 @about("marked failed, deferred")
 def test_marking_a_deferred_task_failed_cancels_its_run(scene):
     scene.wait_for_task("deferred")
+    scene.wait_until_it_waits()
     scene.mark("failed")
     scene.wait_for_statuses("cancelled")
 
@@ -84,6 +86,7 @@ def test_marking_a_deferred_task_failed_cancels_its_run(scene):
 @about("cleared, sync")
 def test_clearing_a_running_task_cancels_its_run_and_starts_another(scene):
     scene.wait_for_task("running")
+    scene.wait_until_it_waits()
     scene.clear()
     scene.wait_for_statuses("cancelled", "running")
 
@@ -91,6 +94,7 @@ def test_clearing_a_running_task_cancels_its_run_and_starts_another(scene):
 @about("cleared, deferred")
 def test_clearing_a_deferred_task_cancels_its_run_and_starts_another(scene):
     scene.wait_for_task("deferred")
+    scene.wait_until_it_waits()
     scene.clear()
     scene.wait_for_statuses("cancelled", "running")
 

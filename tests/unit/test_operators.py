@@ -200,6 +200,17 @@ def test_killed_task_cancels_its_run_without_reading_the_connection_again(
     assert f"This task was killed; run {run_id} was cancelled." in caplog.text + capfd.readouterr().out
 
 
+def test_killed_task_tells_mage_before_it_asks_anything(mage, connect, context):
+    """Airflow 3 gives it 5 s, in which a busy Mage may answer one request, or none."""
+    operator = trigger(connect(), wait_for_completion=False)
+    run_id = operator.execute(context)
+
+    del mage.requests[:]
+    operator.on_kill()
+
+    assert (mage.requests[0].method, mage.requests[0].path) == ("PUT", f"/api/pipeline_runs/{run_id}")
+
+
 def test_run_that_its_own_task_has_cancelled_is_said_to_be(mage, connect, context, edited):
     """Airflow 3 tells the task to end, and lets it go on with what it does."""
     operator = trigger(connect())
