@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
     from concurrent.futures import ThreadPoolExecutor
 
     from airflow.triggers.base import BaseTrigger
@@ -39,8 +39,11 @@ __all__ = [
     "measure",
     "read_variable",
     "read_xcom",
+    "read_xcom_of",
+    "states_of_tasks",
     "write_variable",
     "write_xcom",
+    "write_xcom_of",
 ]
 
 # Seconds to find out why a trigger was cancelled; a triggerer that is shutting down may give no answer
@@ -210,9 +213,62 @@ def _xcom_class() -> Any:
 
 def _xcom_of(trigger: BaseTrigger) -> dict[str, Any]:
     ti = getattr(trigger, "task_instance", None)
-    if ti is None:
-        return {}
-    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": ti.map_index}
+    return {} if ti is None else _place_of(ti)
+
+
+def _place_of(ti: Any) -> dict[str, Any]:
+    map_index = -1 if ti.map_index is None else ti.map_index
+    return {"dag_id": ti.dag_id, "task_id": ti.task_id, "run_id": ti.run_id, "map_index": map_index}
+
+
+def read_xcom_of(ti: Any, task_id: str, key: str) -> Any:
+    """Return, in a task, what is stored with a task of the same DAG run and map index; None if nothing is."""
+    return _xcom_class().get_one(key=key, **{**_place_of(ti), "task_id": task_id})
+
+
+def write_xcom_of(ti: Any, task_id: str, key: str, value: Any) -> None:
+    """
+    Store something, in a task, with a task of the same DAG run and map index.
+
+    Airflow deletes it when that task is executed again (observed on 2.11.2, 3.2.2 and 3.3.2).
+    """
+    _xcom_class().set(key=key, value=value, **{**_place_of(ti), "task_id": task_id})
+
+
+def states_of_tasks(ti: Any, task_ids: Collection[str]) -> dict[str, str | None]:
+    """Return, in a task, the states of tasks of its DAG run and map index; None for one that is to run."""
+    found = _states_of_tasks(ti, task_ids)
+    # On 2.11 a member of an enum, on 3.x a text.
+    texts = {task_id: getattr(state, "value", state) for task_id, state in found.items()}
+    return {task_id: texts.get(task_id) for task_id in task_ids}
+
+
+def _states_of_tasks(ti: Any, task_ids: Collection[str]) -> Mapping[str, Any]:
+    map_index = _place_of(ti)["map_index"]
+    try:
+        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+    except ImportError:
+        return _states_from_database(ti, task_ids, map_index)
+    states = RuntimeTaskInstance.get_task_states(
+        dag_id=ti.dag_id, task_ids=list(task_ids), run_ids=[ti.run_id], map_index=map_index
+    ).get(ti.run_id, {})
+    # The name of a mapped task has its index behind it.
+    suffix = "" if map_index < 0 else f"_{map_index}"
+    return {task_id: states.get(f"{task_id}{suffix}") for task_id in task_ids}
+
+
+def _states_from_database(ti: Any, task_ids: Collection[str], map_index: int) -> Mapping[str, Any]:
+    from airflow.models.taskinstance import TaskInstance
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        rows = session.query(TaskInstance.task_id, TaskInstance.state).filter(
+            TaskInstance.dag_id == ti.dag_id,
+            TaskInstance.run_id == ti.run_id,
+            TaskInstance.map_index == map_index,
+            TaskInstance.task_id.in_(list(task_ids)),
+        )
+        return dict(rows.all())
 
 
 def read_variable(key: str) -> str | None:

@@ -615,6 +615,25 @@ class AirflowServer(Server):
         }
         self.request("POST", f"/dags/{dag_id}/clearTaskInstances", body)
 
+    def clear_tasks(self, dag_id: str, run_id: str, task_ids: Sequence[str], *, downstream: bool) -> None:
+        """
+        Clear tasks that are over, together, as a person does in the UI.
+
+        :param dag_id: the DAG
+        :param run_id: the run
+        :param task_ids: the tasks
+        :param downstream: whether what is after them, too
+        """
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": list(task_ids),
+            "include_downstream": downstream,
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        self.request("POST", f"/dags/{dag_id}/clearTaskInstances", body)
+
     def mark_task(self, dag_id: str, run_id: str, task_id: str, state: str) -> None:
         """
         Mark a task, as a person does in the UI.

@@ -25,7 +25,7 @@ from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from airflow_provider_mage._runs.run_lists import ActivePages, Feed
+from airflow_provider_mage._runs.run_lists import ACTIVE, LONGEST_PAGE, ActivePages, Feed
 from airflow_provider_mage._runs.stall import HandleStall, StallMemory
 from airflow_provider_mage._runs.watch import act
 from airflow_provider_mage._waiting.watch import Reachable, Unreachable
@@ -74,11 +74,13 @@ class Watcher:
     :param pipeline_run_id: The run it waits for.
     :param poll_interval: Its worst case between the end of the run and its hearing of it, in seconds.
     :param created_after: A time at or before the run's creation, by Mage's clock; None if unknown.
+    :param blocks_of: The run's pipeline, if it is looked at block by block as often as that; else empty.
     """
 
     pipeline_run_id: int
     poll_interval: float
     created_after: datetime | None = None
+    blocks_of: str = ""
     sightings: asyncio.Queue[Sighting] = field(default_factory=asyncio.Queue, repr=False)
     pause: float = SHORTEST_ROUND
 
@@ -105,7 +107,7 @@ class RunPoller:
         # The runs to be looked at themselves, in this order; it outlasts rounds that go wrong.
         self._due: dict[int, None] = {}
         self._feed = Feed()
-        self._no_feed_until = 0.0
+        self._no_feed_until = self._no_blocks_until = 0.0
         self._pages = ActivePages()
         self._stalls = StallMemory()
         self._stalls_in_turn = asyncio.Lock()
@@ -209,9 +211,13 @@ class RunPoller:
             return list(self._watchers)
         if len(ended) > FEW:
             ended = await self._tell_completed(ended)
+        has_blocks = any(watcher.blocks_of for watcher in self._everybody())
+        if has_blocks:
+            ended = list(dict.fromkeys([*ended, *await self._read_blocks()]))
         if self._pages.is_due():
             return [*ended, *await self._read_page()]
-        return [*ended, *self._next_turn()]
+        # A round is to have as many requests with blocks as it has without, and one for all blocks.
+        return ended if ended and has_blocks else [*ended, *self._next_turn()]
 
     async def _look(self, run_id: int) -> bool:
         """Look at one run itself, and tell its watchers. Return whether to go on with the next one."""
@@ -262,6 +268,35 @@ class RunPoller:
         except Exception as error:  # noqa: BLE001  the runs themselves will tell what is wrong, if anything
             log.warning("Cannot list the runs that have ended; looking at each. %s", error)
         return list(left)
+
+    async def _read_blocks(self) -> list[int]:
+        """
+        Read the active runs of whose blocks tasks wait, all in one request.
+
+        :return: Such a run that should be among them and is not: one in a round, as the feed tells most of
+            them. None of the list is missed for long, as then each run is looked at in its turn.
+        """
+        wanted = {
+            watcher.pipeline_run_id: watcher.blocks_of for watcher in self._everybody() if watcher.blocks_of
+        }
+        pipelines = sorted(set(wanted.values()))
+        if asyncio.get_running_loop().time() < self._no_blocks_until:
+            return []
+        try:
+            runs = await self.ask(
+                lambda client: client.list_pipeline_runs(
+                    pipeline_uuids=pipelines, statuses=ACTIVE, limit=LONGEST_PAGE, page_size=LONGEST_PAGE
+                )
+            )
+        except Exception as error:  # noqa: BLE001  the runs themselves will tell what is wrong, if anything
+            log.warning("Cannot list the active runs of %s; looking at each for now. %s", pipelines, error)
+            self._no_blocks_until = asyncio.get_running_loop().time() + NO_FEED_FOR
+            return []
+        active = {run.id: run for run in runs}
+        for run_id, run in active.items():
+            self._tell(self._watchers.get(run_id, []), run)
+        oldest = min(active, default=0) if len(runs) >= LONGEST_PAGE else 0
+        return [run_id for run_id in wanted if run_id >= oldest and run_id not in active][:1]
 
     async def _read_page(self) -> list[int]:
         """Read some active runs, and return the watched ones that should be among them and are not."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, cast
 
+from airflow_provider_mage._runs.block_state import is_of
 from airflow_provider_mage._runs.changes import describe_end
 from airflow_provider_mage._runs.log_lines import LAST_LINES, describe_code_line, tell_last_lines
 from airflow_provider_mage._runs.reasons import MOST_BLOCKS, find_reason_of_run, find_reasons
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
     from airflow_provider_mage._runs.reasons import Reason
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import BlockRun, PipelineRun
+
+log = logging.getLogger(__name__)
 
 # Lines of all reasons together: whoever reads only the end of a log is to see the block, too.
 MOST_LINES = 12
@@ -54,16 +58,7 @@ def failure_of(
         return None
     failed = [block for block in run.block_runs if block.status is BlockRunStatus.FAILED]
     if failed:
-        told = failed[:MOST_BLOCKS]
-        found = find_reasons(client, run, told, old_errors, needs_log=last_lines > 0)
-        for block in told:
-            tell_last_lines(block.block_uuid, found[block.id].records, last_lines)
-        most = MOST_LINES // len(told)
-        reasons = [_describe_failure(block, found[block.id], old_errors, most) for block in told]
-        others = [block.block_uuid for block in failed[MOST_BLOCKS:]]
-        if others:
-            more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
-            reasons.append(f"{len(others)} other blocks failed: {', '.join(others[:MOST_NAMES])}{more}.")
+        reasons = _reasons_of(run, failed, client, old_errors, last_lines)
     else:
         reasons = [reason or _describe_timeout(run, client) or _describe_end(run, client)]
     lines = [f"{describe_end(run)}.", *reasons, f"See {url}"]
@@ -75,6 +70,93 @@ def failure_of(
         url=url,
         log_url=_log_url(client, run, failed),
     )
+
+
+def failure_of_block(
+    run: PipelineRun, block_uuid: str, url: str, client: MageClient, *, last_lines: int
+) -> MagePipelineRunFailed:
+    """
+    Return the error that the end of one block stands for, which has not completed.
+
+    :param run: The run, in full detail.
+    :param block_uuid: The block; children of a dynamic one count as one with it.
+    :param url: The run's page in Mage.
+    :param client: Asked why it has failed.
+    :param last_lines: How many lines of its log are told.
+    :return: The error.
+    """
+    rows = [row for row in run.block_runs if is_of(row.block_uuid, block_uuid)]
+    failed = [row for row in rows if row.status is BlockRunStatus.FAILED]
+    others = [
+        row.block_uuid for row in run.block_runs if row.status is BlockRunStatus.FAILED and row not in rows
+    ]
+    name = f"Block {block_uuid} of {run.name[:1].lower()}{run.name[1:]}"
+    if failed:
+        done = sum(row.status is BlockRunStatus.COMPLETED for row in rows)
+        of_all = f": {done} of {len(rows)} of its parts are done" if len(rows) > 1 else ""
+        # What the block has failed with before may be all that the run itself says.
+        lines = [f"{name} failed{of_all}.", *_reasons_of(run, failed, client, None, last_lines)]
+    elif any(row.status is BlockRunStatus.CANCELLED for row in rows):
+        if run.status is PipelineRunStatus.CANCELLED or not others:
+            lines = [f"{name} was cancelled, with the whole run, by a person, a limit or another task."]
+        else:
+            lines = [f"{name} was cancelled by Mage, because {_join(others)} failed."]
+    elif any(row.status is BlockRunStatus.UPSTREAM_FAILED for row in rows):
+        lines = [f"{name} was left out by Mage, because {_join(others) or 'a block before it'} failed."]
+    else:
+        lines = [f"{name} was not run: the run is {run.status.value}."]
+    return MagePipelineRunFailed(
+        "\n".join([*lines, f"See {url}"]),
+        pipeline_run_id=run.id,
+        status="cancelled" if run.status is PipelineRunStatus.CANCELLED else "failed",
+        failed_blocks=tuple(row.block_uuid for row in failed),
+        url=url,
+        log_url=_log_url(client, run, failed) if failed else "",
+    )
+
+
+def _join(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_BLOCKS} more" if len(names) > MOST_BLOCKS else ""
+    return ", ".join(names[:MOST_BLOCKS]) + more
+
+
+def _reasons_of(
+    run: PipelineRun,
+    failed: list[BlockRun],
+    client: MageClient | None,
+    old_errors: Collection[int] | None,
+    last_lines: int,
+) -> list[str]:
+    told = failed[:MOST_BLOCKS]
+    found = find_reasons(client, run, told, old_errors, needs_log=last_lines > 0)
+    for block in told:
+        tell_last_lines(block.block_uuid, found[block.id].records, last_lines)
+    most = MOST_LINES // len(told)
+    reasons = [_describe_failure(block, found[block.id], old_errors, most) for block in told]
+    others = [block.block_uuid for block in failed[MOST_BLOCKS:]]
+    if others:
+        more = f" and {len(others) - MOST_NAMES} more" if len(others) > MOST_NAMES else ""
+        reasons.append(f"{len(others)} other blocks failed: {', '.join(others[:MOST_NAMES])}{more}.")
+    return reasons
+
+
+def tell_log_of_block(run: PipelineRun, block_uuid: str, client: MageClient, *, last_lines: int) -> None:
+    """
+    Tell what a block that has completed has written, as :func:`failure_of_block` does of one that has not.
+
+    :param run: The run, in full detail.
+    :param block_uuid: The block.
+    :param client: Asked for the log.
+    :param last_lines: How many lines of it.
+    """
+    rows = [row for row in run.block_runs if is_of(row.block_uuid, block_uuid)]
+    found = find_reasons(client, run, rows[:MOST_BLOCKS], None)
+    for row in rows[:MOST_BLOCKS]:
+        tell_last_lines(row.block_uuid, found[row.id].records, last_lines)
+    if len(rows) > MOST_BLOCKS:
+        log.info(
+            "The logs of the other %s parts of block %s are in Mage.", len(rows) - MOST_BLOCKS, block_uuid
+        )
 
 
 def _log_url(client: MageClient | None, run: PipelineRun, failed: list[BlockRun]) -> str:

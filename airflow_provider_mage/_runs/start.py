@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from airflow_provider_mage._runs.duplicates import LOOKING, keep_one, newest_runs
 from airflow_provider_mage._runs.identity import Claim, was_created_before
+from airflow_provider_mage._runs.repair import repair_run, why_not_repaired
 from airflow_provider_mage.api.errors import MageError, MageTransportError
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 
@@ -131,9 +132,11 @@ def _go_on(
     # A run that was cancelled was stopped on purpose, perhaps by a clear of this very task, which on
     # Airflow 2.11 looks like a retry (observed): it is not to go on.
     if retry_from_failure and earlier.status is PipelineRunStatus.FAILED:
-        obstacle = _why_not_repaired(client, earlier)
+        run = client.get_pipeline_run(earlier.id)
+        obstacle = why_not_repaired(client, run)
         if obstacle is None:
-            return _repair(client, earlier)
+            log.info("Repairing run %s, which is failed: its unfinished blocks run again.", run.id)
+            return repair_run(client, run)
         log.info("Run %s %s: starting another.", earlier.id, obstacle)
     return None
 
@@ -145,21 +148,6 @@ def _old_errors(run: PipelineRun) -> tuple[int, ...]:
         for block in run.block_runs
         if block.has_error and (run.status.is_terminal or block.status is not BlockRunStatus.FAILED)
     )
-
-
-def _why_not_repaired(client: MageClient, run: PipelineRun) -> str | None:
-    """Say, after the name of a failed run, why a repair of it would be of no use; None if it may be."""
-    run = client.get_pipeline_run(run.id)
-    if not run.block_runs:
-        # Mage would call it completed, although nothing has run (observed).
-        return f"was {run.status.value} before it had begun"
-    if run.pipeline_schedule_id is None or run.started_at is None:
-        return None
-    timeout = client.get_pipeline_schedule(run.pipeline_schedule_id).timeout
-    # Mage counts from the first start, also in a repaired run (observed).
-    if timeout and client.clock.time() - run.started_at.timestamp() >= timeout:
-        return f"is older than its pipeline schedule's timeout of {timeout:g} s, so Mage would end it at once"
-    return None
 
 
 def _start(client: MageClient, request: RunRequest) -> ObtainedRun:
@@ -291,21 +279,3 @@ def _search(client: MageClient, request: RunRequest) -> list[PipelineRun]:
         run_key=request.identity.run_key,
         pipeline_uuid=request.pipeline_uuid,
     )
-
-
-def _repair(client: MageClient, run: PipelineRun) -> PipelineRun:
-    log.info("Repairing run %s, which is %s: its unfinished blocks run again.", run.id, run.status.value)
-    clock = client.clock
-    give_up = clock.monotonic() + client.retries.retry_for + 2 * _settling_time(client)
-    while True:
-        try:
-            return client.retry_pipeline_run(run.id)
-        except MageTransportError as error:
-            if not error.may_have_arrived or clock.monotonic() > give_up:
-                raise
-            log.warning("Cannot tell whether Mage repairs run %s: looking at it. %s", run.id, error)
-            # Repeated on a running run, a repair would set its blocks back to the start (observed).
-            clock.sleep(_settling_time(client))
-            current = client.get_pipeline_run(run.id)
-            if current.status is not run.status or current.updated_at != run.updated_at:
-                return current

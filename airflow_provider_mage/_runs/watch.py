@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from airflow_provider_mage._runs.changes import MOST_LINES, Changes, describe, duration
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
-from airflow_provider_mage._runs.log_stream import BEAT, LogStep, LogStream
+from airflow_provider_mage._runs.log_stream import BEAT, LogStream
 from airflow_provider_mage._runs.lost_job import LOST_AFTER, may_be_lost
 from airflow_provider_mage._runs.progress import Falls, is_running, may_be_working
 from airflow_provider_mage._runs.stall import HandleStall, StallMemory, handle_stall, warn_of_stream
@@ -114,12 +114,13 @@ class RunWatch(Watch["PipelineRun"]):
         if self._logs is not None:
             self._logs.see(seen, now)
         # What its end means is for whoever waits to say.
-        for line in self._changes.see(seen, now):
+        shown = self._shown(seen)
+        for line in self._changes.see(shown, now):
             self._told_at = now
             log.info("%s", line)
-        self._state = describe(seen)
-        self._run = seen
-        if seen.status.is_terminal:
+        self._state = describe(shown)
+        self._run = shown
+        if self._is_over(seen, now):
             self._over = seen
             return
         self._old_errors.update(
@@ -144,6 +145,14 @@ class RunWatch(Watch["PipelineRun"]):
         self._looks_without_blocks += not seen.block_runs and is_running(seen)
         if self._looks_without_blocks == 2:  # noqa: PLR2004
             self._due.append(LookForStream(seen))
+
+    def _shown(self, seen: PipelineRun) -> PipelineRun:
+        """Return what is told of the run."""
+        return seen
+
+    def _is_over(self, seen: PipelineRun, now: float) -> bool:  # noqa: ARG002
+        """Whether this look ends the wait."""
+        return seen.status.is_terminal
 
     def _is_stall_due(self, seen: PipelineRun, now: float) -> bool:
         """Whether a run has stood still for long enough, since it was last handled, to be handled (again)."""
@@ -253,10 +262,11 @@ def act(client: MageClient, step: Any, memory: StallMemory) -> PipelineRun | Mag
             handle_stall(client, step, memory)
         elif isinstance(step, LookForStream):
             warn_of_stream(client, step.run)
-        elif isinstance(step, LogStep):
-            step.do(client)
         elif isinstance(step, LookAtRun):
             return _look_at(client, step.pipeline_run_id)
+        else:
+            seen: PipelineRun | None = step.do(client)
+            return seen
     except MageError:
         raise
     except Exception:

@@ -140,6 +140,7 @@ class MageClient(MageOutputs):
         self,
         *,
         pipeline_uuid: str | None = None,
+        pipeline_uuids: Iterable[str] = (),
         pipeline_schedule_id: int | None = None,
         statuses: Iterable[PipelineRunStatus] = (),
         created_after: datetime | None = None,
@@ -155,6 +156,7 @@ class MageClient(MageOutputs):
 
         :param pipeline_uuid: Only runs of this pipeline. Mage asks for the user's role in it then, and else
             for that in the project (observed).
+        :param pipeline_uuids: Only runs of one of these pipelines, none of which has a comma in its name.
         :param pipeline_schedule_id: Only runs of this pipeline schedule. Mage answers for an unknown one with
             everybody's runs (observed), so this is checked here too.
         :param statuses: Only runs with one of these statuses.
@@ -178,6 +180,8 @@ class MageClient(MageOutputs):
         params: dict[str, Any] = {"disable_retries_grouping": 1, "order_by[]": order_by}
         if pipeline_uuid is not None:
             params["pipeline_uuid"] = pipeline_uuid
+        if pipeline_uuids:
+            params["pipeline_uuid[]"] = ",".join(pipeline_uuids)
         if statuses:
             params["status[]"] = ",".join(status.value for status in statuses)
         if created_after is not None:

@@ -16,20 +16,12 @@ if TYPE_CHECKING:
     from airflow_provider_mage.hooks.mage import MageHook
 
 
-class MageOperator(BaseOperator):
-    """
-    A task about what is on one Mage server.
-
-    :param mage_conn_id: The Airflow connection, of type ``mage``. (templated)
-    :param kwargs: Those of every operator.
-    """
+class ConnectedOperator(BaseOperator):
+    """A task about what is on one Mage server."""
 
     template_fields: Sequence[str] = ("mage_conn_id",)
     ui_color = "#e8e0ff"
-
-    def __init__(self, *, mage_conn_id: str = "mage_default", **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.mage_conn_id = mage_conn_id
+    mage_conn_id: str
 
     @cached_property
     def hook(self) -> MageHook:
@@ -42,3 +34,16 @@ class MageOperator(BaseOperator):
     def client(self) -> MageClient:
         """The server's API; it logs in at the first request that needs it."""
         return self.hook.client
+
+
+class MageOperator(ConnectedOperator):
+    """
+    Such a task, which an author makes.
+
+    :param mage_conn_id: The Airflow connection, of type ``mage``. (templated)
+    :param kwargs: Those of every operator.
+    """
+
+    def __init__(self, *, mage_conn_id: str = "mage_default", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mage_conn_id = mage_conn_id

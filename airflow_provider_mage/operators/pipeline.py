@@ -178,12 +178,7 @@ class MageTriggerPipelineOperator(KillableRunOperator):
         count(f"run.{obtained.how}")
         run, self._claim = obtained.run, obtained.claim
         self._pipeline_run_id = run.id
-        url = client.pipeline_run_url(self._request.pipeline_uuid, run.id)
-        context["ti"].xcom_push(key=PIPELINE_RUN_ID, value=run.id)
-        context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
-        pipeline_url = client.pipeline_url(self._request.pipeline_uuid)
-        context["ti"].xcom_push(key=PIPELINE_URL, value=pipeline_url)
-        self.log.info("Run %s of pipeline %s: %s", run.id, self._request.pipeline_uuid, url)
+        self.on_obtained(context, client, run)
         if self.wait_for_completion:
             if self.timeout is not None:
                 rules = replace(rules, deadline=client.clock.time() + self.timeout)
@@ -194,6 +189,15 @@ class MageTriggerPipelineOperator(KillableRunOperator):
                 self._defer(run, rules)
             self._wait(run, rules, context)
         return self._result(run.id)
+
+    def on_obtained(self, context: Context, client: MageClient, run: PipelineRun) -> None:
+        """Say which run it is, before anything else is done about it."""
+        pipeline_uuid = read_name(self.pipeline_uuid, "pipeline_uuid")
+        url = client.pipeline_run_url(pipeline_uuid, run.id)
+        context["ti"].xcom_push(key=PIPELINE_RUN_ID, value=run.id)
+        context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
+        context["ti"].xcom_push(key=PIPELINE_URL, value=client.pipeline_url(pipeline_uuid))
+        self.log.info("Run %s of pipeline %s: %s", run.id, pipeline_uuid, url)
 
     def execute_complete(
         self,

@@ -18,9 +18,11 @@ from airflow_provider_mage.triggers.base import MageTrigger
 if TYPE_CHECKING:
     from airflow_provider_mage._runs.log_stream import LogStream
     from airflow_provider_mage._runs.poller import RunPoller
+    from airflow_provider_mage._runs.watch import RunWatch
     from airflow_provider_mage._waiting.watch import Wait
     from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.errors import MagePipelineRunFailed
+    from airflow_provider_mage.api.models import PipelineRun
     from airflow_provider_mage.triggers.threads import Call
 
 
@@ -88,21 +90,40 @@ class MagePipelineRunTrigger(MageTrigger):
             cancel_duplicates(client, self.pipeline_run_id, claim)
 
     async def _wait(self, call: Call) -> dict[str, Any]:
-        from airflow_provider_mage._compat import measure
         from airflow_provider_mage._runs.changes import describe_end
-        from airflow_provider_mage._runs.poller import Watcher
         from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
         from airflow_provider_mage._runs.watch import RunWatch
+
+        logs = await self._stream_logs()
+        watch = RunWatch(self.pipeline_run_id, self.rules, Claim.from_dict(self.claim), logs)
+        poller = poller_of(self.mage_conn_id, call)
+        run = await self._see(poller, watch)
+        reason = KILLED_REASON if self.is_undone else ""
+
+        def judge(client: MageClient) -> MagePipelineRunFailed | None:
+            url = client.pipeline_run_url(run.pipeline_uuid, run.id)
+            if logs is not None:
+                logs.close(client.log_url(run.pipeline_uuid, run.id))
+            # Whoever waits for anybody's run cannot know what was before.
+            old_errors = watch.old_errors if self.claim else None
+            last_lines = self.rules.last_log_lines
+            return failure_of(run, url, client, old_errors=old_errors, reason=reason, last_lines=last_lines)
+
+        # The poller may have ended with its last watcher; it still knows how to ask.
+        failure = await poller.ask(judge)
+        return {"failure": failure, "status": run.status.value, "outcome": describe_end(run)}
+
+    async def _see(self, poller: RunPoller, watch: RunWatch, blocks_of: str = "") -> PipelineRun:
+        """Wait, and return the run that has ended the wait; with a pipeline, its blocks are looked at."""
+        from airflow_provider_mage._compat import measure
+        from airflow_provider_mage._runs.poller import Watcher
         from airflow_provider_mage._waiting.drive import wait_async
         from airflow_provider_mage._waiting.within import within
 
         since = (
             None if self.created_after is None else datetime.fromtimestamp(self.created_after, timezone.utc)
         )
-        watcher = Watcher(self.pipeline_run_id, self.rules.poll_interval, since)
-        logs = await self._stream_logs()
-        watch = RunWatch(self.pipeline_run_id, self.rules, Claim.from_dict(self.claim), logs)
-        poller = _poller_of(self.mage_conn_id, call)
+        watcher = Watcher(self.pipeline_run_id, self.rules.poll_interval, since, blocks_of)
         async with poller.watch(watcher) as sightings:
 
             async def look(step: Wait) -> Any:
@@ -120,20 +141,7 @@ class MagePipelineRunTrigger(MageTrigger):
             began = time.monotonic()
             run = await wait_async(watch, look, act, time.time)
             measure("run.wait", time.monotonic() - began)
-        reason = KILLED_REASON if self.is_undone else ""
-
-        def judge(client: MageClient) -> MagePipelineRunFailed | None:
-            url = client.pipeline_run_url(run.pipeline_uuid, run.id)
-            if logs is not None:
-                logs.close(client.log_url(run.pipeline_uuid, run.id))
-            # Whoever waits for anybody's run cannot know what was before.
-            old_errors = watch.old_errors if self.claim else None
-            last_lines = self.rules.last_log_lines
-            return failure_of(run, url, client, old_errors=old_errors, reason=reason, last_lines=last_lines)
-
-        # The poller may have ended with its last watcher; it still knows how to ask.
-        failure = await poller.ask(judge)
-        return {"failure": failure, "status": run.status.value, "outcome": describe_end(run)}
+        return run
 
     async def _stream_logs(self) -> LogStream | None:
         """Go on with the logs where this, or a triggerer that has died, has stored that it was."""
@@ -152,7 +160,7 @@ class MagePipelineRunTrigger(MageTrigger):
 _pollers: dict[tuple[int, str], RunPoller] = {}
 
 
-def _poller_of(mage_conn_id: str, call: Call) -> RunPoller:
+def poller_of(mage_conn_id: str, call: Call) -> RunPoller:
     """Return this process's one poller for a connection; it ends when its last watcher leaves."""
     from airflow_provider_mage._compat import measure
     from airflow_provider_mage._runs.poller import RunPoller

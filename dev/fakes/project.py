@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from fakes import logs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from fakes.databases import SQLite
 
@@ -31,9 +31,14 @@ def utc_now() -> datetime:
 @dataclass
 class Pipeline:
     """
-    A pipeline whose blocks run one after the other.
+    A pipeline whose blocks run one after the other, unless it says otherwise.
 
+    :param upstream: The blocks right before each, where they do not run one after the other.
     :param fails_at: The block that raises ``error``: always, or the first ``fails_times`` times in each run.
+    :param also_fail: Other blocks that raise ``error`` always.
+    :param left_out: The blocks that have a condition which is not met.
+    :param children: The names of the children of each block that has some: dynamic ones, of which
+        ``fails_at`` may name one.
     :param stalls_at: The block that stays ``queued`` for ever.
     :param loses_job_of: The block whose job is lost, as on an idle server that of one in some dozens: it
         stays ``queued`` until any other job is queued.
@@ -54,6 +59,10 @@ class Pipeline:
     error: BaseException = field(default_factory=lambda: ValueError("the block failed"))
     fails_times: int | None = None
     fails_silently: bool = False
+    upstream: Mapping[str, Sequence[str]] | None = None
+    also_fail: Collection[str] = ()
+    left_out: Collection[str] = ()
+    children: Mapping[str, Sequence[str]] = field(default_factory=dict)
     returns: Mapping[str, Any] = field(default_factory=dict)
     prints: Mapping[str, Sequence[str]] = field(default_factory=dict)
     stalls_at: str | None = None
@@ -62,6 +71,25 @@ class Pipeline:
     type: str = "python"
     concurrency_config: dict[str, Any] = field(default_factory=dict)
     polls_to_finish: int | None = None
+
+    def block_of(self, block_run: BlockRun) -> str:
+        """Return the name of the block that a block run is of, or of a child of."""
+        uuid = block_run.block_uuid
+        return uuid if uuid in self.blocks else uuid.partition(":")[0]
+
+    def before(self, block_uuid: str) -> Sequence[str]:
+        """Return the names of the blocks right before one."""
+        if self.upstream is not None:
+            return self.upstream.get(block_uuid, ())
+        number = self.blocks.index(block_uuid)
+        return self.blocks[max(0, number - 1) : number]
+
+    def after(self, block_uuid: str) -> set[str]:
+        """Return the names of all blocks after one."""
+        found = {block_uuid}
+        for _ in self.blocks:
+            found |= {name for name in self.blocks if found & set(self.before(name))}
+        return found - {block_uuid}
 
     def code_of(self, block_uuid: str) -> str:
         """Return the code of a block: what raises its error stands where the traceback says."""
@@ -254,9 +282,13 @@ class Project:
         keeps ``completed_at``. A run that has no blocks yet simply completes, although nothing was run.
         """
         if from_block_uuid is not None:
-            names = [block.block_uuid for block in run.block_runs]
-            first = names.index(from_block_uuid) if from_block_uuid in names else len(names)
-            blocks = run.block_runs[first:]
+            pipeline = self.pipelines[run.pipeline_uuid]
+            is_known = from_block_uuid in pipeline.blocks
+            names = {from_block_uuid, *pipeline.after(from_block_uuid)} if is_known else set()
+            blocks = [block for block in run.block_runs if pipeline.block_of(block) in names]
+            for block in blocks:
+                # What runs of it is killed.
+                block.is_lost = False
         elif run.status == "completed":
             blocks = []
         else:
@@ -289,15 +321,27 @@ class Project:
             self._change(run, status=schedule.settings.get("timeout_status") or "failed")
             self._cancel_unfinished_blocks(run)
             return True
-        block = next((block for block in run.block_runs if block.status != "completed"), None)
-        if block is None:
-            self._change(run, status="completed", completed_at=self._now())
-        elif block.status == "failed":
+        states = {block.status for block in run.block_runs}
+        may_fail = bool((schedule.settings or {}).get("allow_blocks_to_fail"))
+        if "failed" in states and not may_fail:
             self._change(run, status="failed")
             self._cancel_unfinished_blocks(run)
+        elif self._is_at_its_end(run):
+            status = "failed" if states & {"failed", "upstream_failed"} else "completed"
+            self._change(run, status=status, completed_at=self._now())
         else:
-            return self._move(block, pipeline)
+            was = {name: self._state_of(run, name, pipeline) for name in pipeline.blocks}
+            moved = [self._move(block, pipeline, run, was) for block in list(run.block_runs)]
+            return any(moved)
         return True
+
+    @staticmethod
+    def _state_of(run: PipelineRun, name: str, pipeline: Pipeline) -> str:
+        """Return in which state a block is, its children included."""
+        states = {block.status for block in run.block_runs if pipeline.block_of(block) == name}
+        unfinished = states & {*UNFINISHED_BLOCK, "cancelled"}
+        ends = ("failed", "upstream_failed", "condition_failed", "completed")
+        return next(iter(unfinished), None) or next((end for end in ends if end in states), "completed")
 
     def _is_held_back(self, run: PipelineRun, schedule: PipelineSchedule) -> bool:
         running = [
@@ -379,30 +423,66 @@ class Project:
             block = BlockRun(self._next_id("block_run", ids), run.id, block_uuid, created, created)
             run.block_runs.append(block)
 
-    def _move(self, block: BlockRun, pipeline: Pipeline) -> bool:
+    def _move(  # noqa: C901, PLR0912  all that can happen to a block, in its order
+        self, block: BlockRun, pipeline: Pipeline, run: PipelineRun, was: Mapping[str, str]
+    ) -> bool:
+        name = pipeline.block_of(block)
         if block.status == "initial":
+            before = {was[name] for name in pipeline.before(name)}
+            is_child = block.block_uuid != name
+            for state, of in (
+                ("condition_failed", {"condition_failed"}),
+                ("upstream_failed", {"failed", "upstream_failed"}),
+            ):
+                if before & of and not is_child:
+                    self._change(block, status=state)
+                    return True
+            if before - {"completed"}:
+                return False
             self._queue_job()
             self._change(block, status="queued")
             block.is_lost = pipeline.loses_job_of == block.block_uuid
         elif block.status == "queued":
             if pipeline.stalls_at == block.block_uuid or block.is_lost:
                 return False
-            self._begin(block)
+            if name in pipeline.left_out:
+                self._change(block, status="condition_failed", started_at=self._now())
+            else:
+                self._begin(block)
         elif block.status == "running" and pipeline.dies_at == block.block_uuid:
             self._change(block, status="queued")
         elif block.status == "running":
             fails = pipeline.fails_at == block.block_uuid
-            if fails and (pipeline.fails_times is None or block.executions <= pipeline.fails_times):
+            if block.block_uuid in pipeline.also_fail or (
+                fails and (pipeline.fails_times is None or block.executions <= pipeline.fails_times)
+            ):
                 self._fail(block, pipeline.error)
             else:
+                if block.block_uuid in pipeline.children:
+                    self._make_children(block, pipeline, run)
                 self._complete(block)
         else:
             return False
         return True
 
+    def _make_children(self, block: BlockRun, pipeline: Pipeline, run: PipelineRun) -> None:
+        """Make the block runs of a block's children, before it ends itself, unless there are some."""
+        there = {one.block_uuid for one in run.block_runs}
+        created = self._updated()
+        for child in pipeline.children[block.block_uuid]:
+            name = f"{block.block_uuid}:{child}"
+            if name not in there:
+                ids = (one.id for one in self._block_runs())
+                metrics = {"dynamic_block_index": 0}
+                new_id = self._next_id("block_run", ids)
+                run.block_runs.append(BlockRun(new_id, run.id, name, created, created, metrics=metrics))
+
     def _is_at_its_end(self, run: PipelineRun) -> bool:
         states = {block.status for block in run.block_runs}
-        return run.status == "running" and ("failed" in states or states <= {"completed"})
+        schedule = self.pipeline_schedules.get(run.pipeline_schedule_id or 0)
+        may_fail = bool(((schedule.settings if schedule else None) or {}).get("allow_blocks_to_fail"))
+        ends = {"completed", "condition_failed", *(("failed", "upstream_failed") if may_fail else ())}
+        return run.status == "running" and ("failed" in states - ends or states <= ends)
 
     def _begin(self, block: BlockRun) -> None:
         block.executions += 1

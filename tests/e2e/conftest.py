@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 import failing_pipelines
+import group_pipelines
 import pytest
 
 import server_logs
@@ -26,6 +27,7 @@ DAG_DIRS = [EXAMPLE_DAGS, HERE / "dags"]
 LIFECYCLE_DAGS = HERE / "lifecycle_dags"
 CLUSTER_DAGS = HERE / "cluster_dags"
 LOG_DAGS = HERE / "log_dags"
+GROUP_DAGS = HERE / "group_dags"
 SECOND_DATABASE = "second_airflow"
 TEST_PROJECT = HERE.parent / "mage_project"
 
@@ -55,6 +57,7 @@ def starting_mage(postgresql: PostgreSQL) -> Iterator[Future[MageServer]]:
         server = MageServer(postgresql.create_database("mage"), overlays=[TEST_PROJECT])
         hold_up_what_is_to_be_cancelled(server)
         failing_pipelines.write(server.project_dir)
+        group_pipelines.write(server.project_dir)
         yield pool.submit(stack.enter_context, server)
 
 
@@ -114,7 +117,7 @@ def airflow(
     wrong_password: str,
     env_var_secret: str,
 ) -> Iterator[AirflowServer]:
-    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS, LOG_DAGS]
+    dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS, LOG_DAGS, GROUP_DAGS]
     # DEBUG: what must not leak must not leak there either
     with AirflowServer(postgresql.url(DATABASE), dags=dags, logging_level="DEBUG") as server:
         mage = starting_mage.result()

@@ -22,6 +22,7 @@ EXPECTED = {
     "example_mage_pro_deployment": "success",
     "example_mage_schedule": "success",
     "example_mage_sensor": "success",
+    "example_mage_task_group": "success",
     "wrong_password": "failed",
 }
 

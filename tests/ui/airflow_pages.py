@@ -111,6 +111,18 @@ class Pages3(Pages):
     def open_details(self, dag_id, run_id, task_id):
         self.page.goto(f"{self.url}/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/details")
 
+    def open_graph(self, dag_id, run_id):
+        """Open the graph of a DAG run, with all its groups unfolded."""
+        self.page.goto(f"{self.url}/dags/{dag_id}/runs/{run_id}")
+        self.page.get_by_role("button", name=re.compile("graph", re.IGNORECASE)).first.click()
+        self.page.get_by_role("button", name=re.compile("expand all", re.IGNORECASE)).first.click()
+
+    def open_grid(self, dag_id, run_id):
+        """Open the grid of a DAG, with all its groups unfolded."""
+        self.page.goto(f"{self.url}/dags/{dag_id}/runs/{run_id}")
+        self.page.get_by_role("button", name=re.compile("grid", re.IGNORECASE)).first.click()
+        self.page.get_by_role("button", name=re.compile("expand all", re.IGNORECASE)).first.click()
+
 
 class Pages2(Pages):
     """Airflow 2's, which the web server renders."""
@@ -164,6 +176,16 @@ class Pages2(Pages):
 
     def open_details(self, dag_id, run_id, task_id):
         self._open(dag_id, run_id, task_id, "details")
+
+    def open_graph(self, dag_id, run_id):
+        which = urlencode({"dag_run_id": run_id, "tab": "graph"})
+        self.page.goto(f"{self.url}/dags/{dag_id}/grid?{which}")
+        self.page.locator("[aria-label='Expand all task groups']").first.click()
+
+    def open_grid(self, dag_id, run_id):
+        which = urlencode({"dag_run_id": run_id})
+        self.page.goto(f"{self.url}/dags/{dag_id}/grid?{which}")
+        self.page.locator("[aria-label='Expand all task groups']").first.click()
 
     def _open(self, dag_id, run_id, task_id, tab):
         which = urlencode({"dag_run_id": run_id, "task_id": task_id, "tab": tab})

@@ -93,7 +93,12 @@ def picture(page):
 @pytest.fixture(scope="session")
 def runs(airflow):
     """Return one finished run of each example that the pages are looked at for, by DAG."""
-    dags = ("example_mage_pipeline", "example_mage_failing_pipeline", "example_mage_deferrable")
+    dags = (
+        "example_mage_pipeline",
+        "example_mage_failing_pipeline",
+        "example_mage_deferrable",
+        "example_mage_task_group",
+    )
     run_ids = {dag_id: airflow.trigger_dag(dag_id) for dag_id in dags}
     for dag_id, run_id in run_ids.items():
         airflow.wait_dag_run(dag_id, run_id)

@@ -56,3 +56,22 @@ def test_log_of_a_deferred_task_tells_each_step(pages, runs, picture):
     pages.wait_for_log(re.compile("Run .* completed after"))
     if AIRFLOW_3:
         picture("log-deferred")
+
+
+@pytest.mark.parametrize("view", ["grid", "graph"])
+def test_pipeline_is_a_group_with_a_task_for_each_block(pages, runs, picture, view):
+    dag_id = "example_mage_task_group"
+    getattr(pages, f"open_{view}")(dag_id, runs[dag_id])
+    for name in ("launch", "load_orders", "clean_orders", "export_totals", "verdict"):
+        pages.page.get_by_text(name, exact=False).first.wait_for(state="attached")
+    if AIRFLOW_3:
+        pages.page.wait_for_timeout(3000)  # until the graph has found its place
+        part = {"grid": (0, 0, 1280, 560), "graph": (76, 470, 820, 140)}[view]
+        picture(f"task-group-{view}", clip=dict(zip(("x", "y", "width", "height"), part, strict=True)))
+
+
+def test_link_of_a_blocks_task_leads_to_the_log_of_that_block(airflow, pages, runs):
+    dag_id, task_id = "example_mage_task_group", "orders.clean_orders"
+    pages.open_details(dag_id, runs[dag_id], task_id)
+
+    assert "/pipelines/daily_orders/logs?block_run_id" in pages.links()["Mage block log"]

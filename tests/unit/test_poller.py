@@ -33,7 +33,7 @@ from airflow_provider_mage.api.errors import (
 )
 from airflow_provider_mage.api.models import PipelineRun
 from airflow_provider_mage.api.session import MageSession
-from airflow_provider_mage.triggers.pipeline import _poller_of, _pollers
+from airflow_provider_mage.triggers.pipeline import _pollers, poller_of
 from airflow_provider_mage.triggers.threads import threads_of
 from fakes import faults, virtual_time
 from fakes.mage import FakeMage
@@ -97,6 +97,65 @@ def test_a_round_costs_two_requests_however_many_runs_are_waited_for(mage, sched
             return mage.count("GET", "/pipeline_runs") - before
 
     assert virtual_time.run(scenario()) <= 2 * 12  # rounds of 9 to 10 s
+
+
+@pytest.mark.parametrize(("groups", "blocks"), [(1, 50), (4, 50), (40, 5)])
+def test_a_round_costs_three_requests_however_many_blocks_are_waited_for(mage, groups, blocks):
+    """The list of what ended last, that of the active runs with their blocks, and one look or page."""
+    names = [f"block_{number}" for number in range(blocks)]
+    pipelines = [
+        mage.pipeline(f"pipeline_{number}", names, polls_to_finish=None).uuid for number in range(groups)
+    ]
+    run_ids = {mage.pipeline_run(mage.pipeline_schedule(name)).id: name for name in pipelines}
+
+    async def one(poller, run_id, seen):
+        async with poller.watch(Watcher(run_id, 10.0, None, run_ids[run_id])) as sightings:
+            while True:
+                seen.append((await sightings.get()).block_runs)
+
+    async def scenario():
+        poller, seen = RunPoller(asks(mage)), []
+        tasks = [asyncio.create_task(one(poller, run_id, seen)) for run_id in run_ids for _ in names]
+        await asyncio.sleep(60)
+        for run_id in run_ids:
+            mage.advance(run_id)
+        before, _ = mage.count("GET", "/pipeline_runs"), seen.clear()
+        await asyncio.sleep(100)
+        count = mage.count("GET", "/pipeline_runs") - before
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        return count, seen
+
+    requests, seen = virtual_time.run(scenario())
+    assert requests <= (3 if groups > 2 else 1) * 12  # rounds of 9 to 10 s
+    # Everybody sees the blocks of its run in every round.
+    assert len(seen) >= groups * blocks * 9
+    assert all(len(block_runs) == blocks for block_runs in seen)
+
+
+def test_blocks_are_looked_at_run_by_run_where_their_list_cannot_be_read(mage):
+    pipelines = [mage.pipeline(f"pipeline_{number}", ["a"], polls_to_finish=None).uuid for number in range(4)]
+    run_ids = {mage.pipeline_run(mage.pipeline_schedule(name)).id: name for name in pipelines}
+    broken = faults.Fault(
+        "broken", is_processed=False, change=lambda *_: faults.Answer.of({"error": {"code": 500}})
+    )
+    mage.inject(broken, times=None, match=("GET", r"pipeline_uuid"))
+
+    async def one(poller, run_id):
+        async with poller.watch(Watcher(run_id, 10.0, None, run_ids[run_id])) as sightings:
+            while not getattr(await sightings.get(), "block_runs", ()):
+                pass
+
+    async def scenario():
+        poller = RunPoller(asks(mage))
+        tasks = [asyncio.create_task(one(poller, run_id)) for run_id in run_ids]
+        await asyncio.sleep(5)
+        for run_id in run_ids:
+            mage.advance(run_id)
+        await asyncio.wait_for(asyncio.gather(*tasks), 60)
+
+    virtual_time.run(scenario())
 
 
 @pytest.mark.parametrize("count", [1, 300])
@@ -353,12 +412,12 @@ def test_one_connection_has_one_poller_for_as_long_as_somebody_waits(mage, sched
 
     async def scenario():
         with threads_of(conn_id) as call:
-            first = _poller_of(conn_id, call)
-            assert _poller_of(conn_id, call) is first
+            first = poller_of(conn_id, call)
+            assert poller_of(conn_id, call) is first
             async with waiting(first, [run_id]):
-                assert _poller_of(conn_id, call) is first
-                assert _poller_of("another", call) is not first
-            assert _poller_of(conn_id, call) is not first
+                assert poller_of(conn_id, call) is first
+                assert poller_of("another", call) is not first
+            assert poller_of(conn_id, call) is not first
 
     asyncio.run(scenario())
     _pollers.clear()

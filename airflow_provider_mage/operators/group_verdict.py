@@ -1,0 +1,131 @@
+"""The last tasks of a group: one judges its run, one leaves nothing of it running."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from airflow.providers.common.compat.sdk import AirflowFailException
+
+from airflow_provider_mage._compat import states_of_tasks
+from airflow_provider_mage._runs.blocks import ancestors_of
+from airflow_provider_mage._runs.cancel import cancel_run
+from airflow_provider_mage._runs.identity import Claim
+from airflow_provider_mage.api.errors import MageError
+from airflow_provider_mage.links import RUN_LINKS, tell_failure
+from airflow_provider_mage.operators.group import JUDGED, REPAIRED, GroupRun, GroupWaitOperator, recorded_key
+
+if TYPE_CHECKING:
+    from airflow.providers.common.compat.sdk import Context
+
+    from airflow_provider_mage._runs.block_watch import GroupGoal
+    from airflow_provider_mage.api.models import PipelineRun
+
+# No clear of a task is that one.
+ANY_CLEAR = -1
+
+
+class MageVerdictOperator(GroupWaitOperator):
+    """
+    Waits for the end of the group's run, and is green only if Mage says ``completed`` and no task has failed.
+
+    So nothing fails unseen: a block without a task counts, and so does a block whose task was marked.
+    """
+
+    operator_extra_links = RUN_LINKS
+
+    def execute(self, context: Context) -> None:
+        """Wait, and judge the run."""
+        self.remember(context, JUDGED, self.recall(context, REPAIRED))
+        super().execute(context)
+
+    def goal(self, context: Context) -> GroupGoal:  # noqa: ARG002
+        """Say what is known of the blocks."""
+        from airflow_provider_mage._runs.block_state import BlockGoal
+        from airflow_provider_mage._runs.block_watch import GroupGoal
+
+        blocks = self.plan.blocks
+        return GroupGoal(tuple(BlockGoal(one.uuid, before=ancestors_of(one.uuid, blocks)) for one in blocks))
+
+    def judge(self, context: Context, run: PipelineRun, goal: GroupGoal) -> None:
+        """Be green or red; a retry of this task would find the same."""
+        from airflow_provider_mage._runs.block_state import names_stuck, obstacles_of
+        from airflow_provider_mage._runs.changes import describe_end
+        from airflow_provider_mage._runs.report import failure_of
+
+        ti, client = context["ti"], self.client
+        if self.recall(context, REPAIRED) is not None:
+            self._record_ends(context, run)
+        if not run.status.is_terminal:
+            stuck = set(names_stuck(goal.blocks, run))
+            left = [name for one in goal.blocks if one.block_uuid in stuck for name in obstacles_of(one, run)]
+            names = ", ".join(dict.fromkeys(left))
+            raise AirflowFailException(
+                f"{run.name} cannot go on, so it is cancelled. These blocks failed, or Mage has cancelled "
+                f"them, and nobody has had them run again: {names}. Clear their tasks, too."
+            )
+        url = client.pipeline_run_url(run.pipeline_uuid, run.id)
+        failure = failure_of(run, url, client, old_errors=None, last_lines=0)
+        if failure is not None:
+            tell_failure(ti, failure)
+            raise AirflowFailException(str(failure)) from failure
+        self.log.info("%s.", describe_end(run))
+        states = states_of_tasks(ti, list(self.plan.task_ids.values()))
+        red = [task_id for task_id, state in states.items() if state in ("failed", "upstream_failed")]
+        if red:
+            raise AirflowFailException(f"{run.name} completed, but these tasks failed: {', '.join(red)}.")
+
+    def _record_ends(self, context: Context, run: PipelineRun) -> None:
+        """
+        Record how blocks have ended that Mage has run again although their tasks were not cleared.
+
+        Else a later clear of such a task would take that end for its own.
+        """
+        from airflow_provider_mage._runs.block_state import BlockState, Recorded
+
+        unfinished = self.unfinished_blocks(context)
+        for name in self.plan.task_ids:
+            state, key = BlockState(run, name), recorded_key(name)
+            if name in unfinished or not state.is_over:
+                continue
+            recorded = Recorded.from_dict(self.recall(context, key))
+            if recorded is not None and recorded.fingerprint != state.fingerprint:
+                self.remember(context, key, vars(Recorded(state.fingerprint, ANY_CLEAR)))
+
+
+class MageCancelUnfinishedRunOperator(MageVerdictOperator):
+    """
+    Cancels the run of a group if it is still active when no task of the group waits for it any more.
+
+    Where a block's task was cleared alone, Airflow clears this teardown along, and no verdict: then it waits
+    for the end of the run, and judges it.
+    """
+
+    def execute(self, context: Context) -> None:
+        """Leave nothing running."""
+        run = self.find_run(context)
+        if run is None:
+            self.log.info("No run was started.")
+        elif self._is_left_to_judge(context):
+            super().execute(context)
+        else:
+            self._cancel(self.require_run(context))
+
+    def judge(self, context: Context, run: PipelineRun, goal: GroupGoal) -> None:
+        """Be green or red, and leave nothing running."""
+        if not run.status.is_terminal:
+            self._cancel(self.require_run(context))
+        super().judge(context, run, goal)
+
+    def _is_left_to_judge(self, context: Context) -> bool:
+        """Whether the run was repaired, and the verdict that there is, is one of before."""
+        repaired, verdict = self.recall(context, REPAIRED), self.plan.verdict_task_id
+        if repaired in (None, self.recall(context, JUDGED)):
+            return False
+        # When a person marks the DAG run, Airflow skips what has not begun.
+        return states_of_tasks(context["ti"], [verdict])[verdict] in ("success", "failed", "upstream_failed")
+
+    def _cancel(self, run: GroupRun) -> None:
+        if cancel_run(self.client, run.pipeline_run_id, Claim.from_dict(run.claim)) is None:
+            raise MageError(
+                f"Cannot cancel run {run.pipeline_run_id}; it may still be running: see the warning above."
+            )
