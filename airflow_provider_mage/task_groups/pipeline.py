@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from airflow.providers.common.compat.sdk import TaskGroup, TriggerRule, conf
+from airflow.providers.common.compat.sdk import TaskGroup, TriggerRule
 
 from airflow_provider_mage._arguments import (
     read_choice,
@@ -33,7 +33,8 @@ RESERVED = (LAUNCH, REPAIR, VERDICT, CANCEL)
 
 DEFAULTS: dict[str, Any] = {
     "mage_conn_id": "mage_default",
-    "deferrable": conf.getboolean("operators", "default_deferrable", fallback=True),
+    # Not as Airflow's configuration says for single tasks: fifty blocks would take up fifty workers.
+    "deferrable": True,
     "poll_interval": 10.0,
     "max_unreachable": 600.0,
     "stall_timeout": 300.0,
@@ -68,7 +69,7 @@ class MagePipelineTaskGroup(TaskGroup):
     :param execution_date: Likewise. (templated)
     :param mage_conn_id: The Airflow connection, of type ``mage``. (templated)
     :param deferrable: Whether the triggerer waits, for any number of blocks with a constant number of
-        requests; by default it does.
+        requests; by default it does, whatever ``[operators] default_deferrable`` says.
     :param poll_interval: The longest pause between two looks at the run, in seconds or as a timedelta, like
         all times here.
     :param max_unreachable: How long Mage may be out of reach before a waiting task fails.

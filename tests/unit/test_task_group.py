@@ -194,6 +194,7 @@ def test_default_arguments_count_where_nothing_is_given():
         "all_success",
         "none_failed",
     }
+    assert group().verdict.plan.deferrable is True
     assert group(default_args=defaults, mage_conn_id="other").verdict.mage_conn_id == "other"
 
 
