@@ -98,16 +98,16 @@ def mage_cluster(
         stop.trigger_rule = TriggerRule.ALL_DONE
         known = set(start.dag.task_ids)
         yield ClusterScope(start, stop)
-    _connect_mapped_tasks(start, stop, set(start.dag.task_ids) - known)
+    _connect_others(start, stop, set(start.dag.task_ids) - known)
 
 
-def _connect_mapped_tasks(
+def _connect_others(
     start: MageClusterSetupOperator, stop: MageClusterTeardownOperator, task_ids: set[str]
 ) -> None:
-    """Put mapped tasks between the two, which Airflow itself leaves out (observed on 2.11 and 3.3)."""
+    """Put between the two what Airflow leaves out: mapped tasks, and teardowns (observed on 2.11 and 3.3)."""
     for task_id in sorted(task_ids):
         task = start.dag.get_task(task_id)
-        if isinstance(task, BaseOperator):
+        if isinstance(task, BaseOperator) and not task.is_teardown:
             continue
         if start.task_id not in task.get_flat_relative_ids(upstream=True):
             task.set_upstream(start)

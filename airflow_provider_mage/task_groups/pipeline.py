@@ -178,7 +178,10 @@ class MagePipelineTaskGroup(TaskGroup):
         )
         """The task that judges the run as a whole."""
         retries = max(CANCEL_RETRIES, self.verdict.retries or 0)
-        cancel = MageCancelUnfinishedRunOperator.make(plan, mage_conn_id, task_id=CANCEL, retries=retries)
+        cancel = self.cancel = MageCancelUnfinishedRunOperator.make(
+            plan, mage_conn_id, task_id=CANCEL, retries=retries
+        )
+        """The teardown that leaves nothing running; a teardown of yours around the group goes after it."""
         is_upstream = {name for block in self.blocks for name in block.upstream}
         self.verdict.set_upstream(
             [task for name, task in self.block_tasks.items() if name not in is_upstream]

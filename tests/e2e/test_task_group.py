@@ -173,6 +173,22 @@ def worker_killed(airflow, mage, directory, mode):
     return stage, stage.end()
 
 
+def triggerer_killed(airflow, mage, directory, mode):
+    stage = (
+        Stage(airflow, mage, directory, f"fan_{mode}", f"triggerer_killed_{mode}").tell("hold_clean").start()
+    )
+    stage.wait_for_task("clean", "deferred")
+
+    def triggerer():
+        return airflow.triggerer_of(stage.dag_id, stage.run_id, "group.clean")
+
+    before = stage.wait_until(triggerer, "triggerer")
+    airflow.restart_component("triggerer", kill=True)
+    stage.wait_until(lambda: triggerer() not in {None, before}, "next triggerer")
+    stage.untell("hold_clean")
+    return stage, stage.end()
+
+
 def mapped(airflow, mage, directory, mode):
     stage = Stage(airflow, mage, directory, "mapped_groups", f"mapped_{mode}")
     return stage, stage.start().airflow.wait_dag_run(stage.dag_id, stage.run_id)
@@ -215,6 +231,7 @@ SCENES = {
     "marked": marked,
     "retried": retried,
     "worker killed": worker_killed,
+    "triggerer killed": triggerer_killed,
     "mapped": mapped,
     "around": around,
 }
@@ -366,12 +383,15 @@ def test_two_blocks_that_are_cleared_together_run_once_more_and_so_does_what_is_
     assert dict(stage.executions - before) == {"clean": 1, "check": 1, "join": 1, "export": 1}
 
 
-@about("worker killed")
-def test_worker_that_is_killed_makes_no_difference(scene):
+@pytest.mark.parametrize(
+    "scene", [("worker killed", "deferred"), ("triggerer killed", "deferred")], indirect=True
+)
+def test_process_that_is_killed_makes_no_difference(scene):
     stage, (state, states) = scene
 
     assert state == "success", states
     assert set(stage.executions.values()) == {1}
+    assert stage.statuses == ["completed"]
 
 
 @about("mapped")

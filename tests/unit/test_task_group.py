@@ -18,6 +18,7 @@ from airflow_provider_mage._waiting.watch import Over, Wait
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import BlockRun, BlockRunStatus, PipelineRun, PipelineRunStatus
+from airflow_provider_mage.cluster import mage_cluster
 from airflow_provider_mage.task_groups.pipeline import MagePipelineTaskGroup
 from airflow_provider_mage.triggers.block import MageBlockTrigger
 from fakes.dag_run import Clock, DagRun
@@ -171,6 +172,14 @@ def test_what_follows_the_group_follows_the_verdict():
     assert made.verdict.task_id in after.upstream_task_ids
     assert made.block_tasks["b"].task_id not in after.upstream_task_ids
     assert reader.upstream_task_ids == {made.block_tasks["b"].task_id}
+
+
+def test_cluster_around_a_group_stops_when_nothing_of_the_group_is_left():
+    with DAG("groups", schedule=None, start_date=START), mage_cluster(cluster_id="orders") as cluster:
+        made = MagePipelineTaskGroup(pipeline_uuid="orders", blocks=CHAIN)
+
+    assert made.launch.task_id in cluster.start.downstream_task_ids
+    assert {made.verdict.task_id, made.cancel.task_id} <= cluster.stop.upstream_task_ids
 
 
 def test_default_arguments_count_where_nothing_is_given():
