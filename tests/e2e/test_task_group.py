@@ -136,7 +136,7 @@ def relaunched(airflow, mage, directory, mode):
     stage = Stage(airflow, mage, directory, "relaunched", f"relaunched_{mode}")
     stage.tell("hold_load").start()
     stage.wait_for_execution("load")
-    stage.wait_for_task("load", "deferred", "running")
+    stage.wait_for_task("load", "deferred")
     if AIRFLOW_3:
         stage.clear("launch", downstream=True)
     else:  # which forgets over REST that a deferred task was cleared
@@ -202,7 +202,7 @@ def around(airflow, mage, directory, mode):
 def marked(airflow, mage, directory, mode):
     stage = Stage(airflow, mage, directory, f"fan_{mode}", f"marked_{mode}").tell("hold_load").start()
     stage.wait_for_execution("load")
-    stage.wait_for_task("load", "deferred", "running")
+    stage.wait_for_task("load", "deferred")
     airflow.mark_dag_run(stage.dag_id, stage.run_id, "failed")
     if not AIRFLOW_3:  # which leaves a deferred task alone: only when it has ended is the teardown's turn
         stage.untell("hold_load").tell("hold_clean")
