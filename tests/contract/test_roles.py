@@ -84,8 +84,22 @@ def test_runs_are_created_and_listed_only_if_the_pipeline_is_named(place, client
     assert cancel_run(client, run.id) is PipelineRunStatus.CANCELLED
 
 
-def test_task_starts_its_run_finds_it_again_and_cancels_it(place, client):
-    _, _, own, *_ = place
+@pytest.fixture
+def idle_schedule(place):
+    """The schedule, switched off: its runs are not over before they are looked for, however late that is."""
+    mage, _, own, *_ = place
+
+    def switch(status):
+        if not mage.is_fake:
+            mage.owner.put(f"/pipeline_schedules/{own}", {"pipeline_schedule": {"status": status}})
+
+    switch("inactive")
+    yield own
+    switch("active")
+
+
+def test_task_starts_its_run_finds_it_again_and_cancels_it(idle_schedule, client):
+    own = idle_schedule
 
     def request(try_number):
         identity = RunIdentity("the key", f"nonce {try_number}", try_number)
