@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from contextlib import redirect_stdout
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -45,15 +46,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     given = parser.parse_args(arguments)
 
-    from airflow_provider_mage.api.errors import MageError
-    from airflow_provider_mage.hooks.mage import MageHook
+    # Airflow 2 logs to standard output, which is for the snapshot alone.
+    with redirect_stdout(sys.stderr):
+        from airflow_provider_mage.api.errors import MageError
+        from airflow_provider_mage.hooks.mage import MageHook
 
-    try:
-        pipeline = MageHook(given.mage_conn_id).client.get_pipeline(given.pipeline_uuid)
-        text = json.dumps(snapshot_of(pipeline), indent=2)
-    except (MageError, ValueError) as error:
-        sys.stderr.write(f"{error}\n")
-        return 1
+        try:
+            pipeline = MageHook(given.mage_conn_id).client.get_pipeline(given.pipeline_uuid)
+            text = json.dumps(snapshot_of(pipeline), indent=2)
+        except (MageError, ValueError) as error:
+            sys.stderr.write(f"{error}\n")
+            return 1
     sys.stdout.write(f"{text}\n")
     return 0
 
