@@ -125,21 +125,17 @@ async def is_still_deferred(trigger: BaseTrigger, call: Call, **xcom: Any) -> bo
 
 
 def _is_deferred(task_instance: Any, xcom: Mapping[str, Any]) -> bool:
+    task_id = task_instance.task_id
     try:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        states = _states_from_supervisor(task_instance, [task_id])
     except ImportError:
         return _task_state_from_database(task_instance) == "deferred"
-    task_id, run_id, map_index = task_instance.task_id, task_instance.run_id, task_instance.map_index
-    states = RuntimeTaskInstance.get_task_states(
-        dag_id=task_instance.dag_id, task_ids=[task_id], run_ids=[run_id], map_index=map_index
-    )
     # Of a DAG run that was deleted meanwhile, there is none.
-    state = states.get(run_id, {}).get(task_id if map_index < 0 else f"{task_id}_{map_index}")
-    if str(state) != "deferred":
+    if str(states[task_id]) != "deferred":
         return False
     # Airflow 3 does not tell a triggerer which attempt is deferred. After a clear it may be the next one,
     # which has pushed something else than this one.
-    where = {"dag_id": task_instance.dag_id, "task_id": task_id, "run_id": run_id, "map_index": map_index}
+    where = _place_of(task_instance)
     return all(_xcom_class().get_one(key=key, **where) in (None, value) for key, value in xcom.items())
 
 
@@ -244,11 +240,17 @@ def states_of_tasks(ti: Any, task_ids: Collection[str]) -> dict[str, str | None]
 
 
 def _states_of_tasks(ti: Any, task_ids: Collection[str]) -> Mapping[str, Any]:
-    map_index = _place_of(ti)["map_index"]
     try:
-        from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+        return _states_from_supervisor(ti, task_ids)
     except ImportError:
-        return _states_from_database(ti, task_ids, map_index)
+        return _states_from_database(ti, task_ids)
+
+
+def _states_from_supervisor(ti: Any, task_ids: Collection[str]) -> Mapping[str, Any]:
+    """Ask as one does on Airflow 3; elsewhere, that is an ImportError."""
+    from airflow.sdk.execution_time.task_runner import RuntimeTaskInstance
+
+    map_index = _place_of(ti)["map_index"]
     states = RuntimeTaskInstance.get_task_states(
         dag_id=ti.dag_id, task_ids=list(task_ids), run_ids=[ti.run_id], map_index=map_index
     ).get(ti.run_id, {})
@@ -257,7 +259,7 @@ def _states_of_tasks(ti: Any, task_ids: Collection[str]) -> Mapping[str, Any]:
     return {task_id: states.get(f"{task_id}{suffix}") for task_id in task_ids}
 
 
-def _states_from_database(ti: Any, task_ids: Collection[str], map_index: int) -> Mapping[str, Any]:
+def _states_from_database(ti: Any, task_ids: Collection[str]) -> Mapping[str, Any]:
     from airflow.models.taskinstance import TaskInstance
     from airflow.utils.session import create_session
 
@@ -265,7 +267,7 @@ def _states_from_database(ti: Any, task_ids: Collection[str], map_index: int) ->
         rows = session.query(TaskInstance.task_id, TaskInstance.state).filter(
             TaskInstance.dag_id == ti.dag_id,
             TaskInstance.run_id == ti.run_id,
-            TaskInstance.map_index == map_index,
+            TaskInstance.map_index == _place_of(ti)["map_index"],
             TaskInstance.task_id.in_(list(task_ids)),
         )
         return dict(rows.all())

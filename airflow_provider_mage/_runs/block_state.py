@@ -8,13 +8,12 @@ cleared or is retried since, asks Mage to run the block again.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
+from airflow_provider_mage._runs.identity import digest
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 
@@ -41,26 +40,19 @@ _OBSTACLES = (BlockRunStatus.FAILED, BlockRunStatus.CANCELLED)
 MOST_REPAIRS = 5
 
 
-def digest(state: Any) -> str:
-    """Return a short text that stands for a state of plain JSON."""
-    return hashlib.sha256(json.dumps(state).encode()).hexdigest()[:32]
-
-
-def is_of(block_uuid: str, name: str) -> bool:
-    """Tell whether a block run is a block's own, or of a child of it, if that is dynamic or replicated."""
-    return block_uuid == name or block_uuid.startswith(f"{name}:")
-
-
 class BlockState:
     """
-    A block in a run, the children of a dynamic one included.
+    A block in a run, the children of a dynamic or replicated one included.
 
     :param run: The run, in full detail.
     :param block_uuid: The block.
     """
 
     def __init__(self, run: PipelineRun, block_uuid: str) -> None:
-        self.rows: list[BlockRun] = [row for row in run.block_runs if is_of(row.block_uuid, block_uuid)]
+        child = f"{block_uuid}:"
+        self.rows: list[BlockRun] = [
+            row for row in run.block_runs if row.block_uuid == block_uuid or row.block_uuid.startswith(child)
+        ]
 
     @property
     def is_over(self) -> bool:
@@ -188,14 +180,9 @@ class BlockGoal:
             return Decision.TAKE if is_complete or run.status.is_terminal else Decision.WAIT
         if not state.is_over:
             return Decision.WAIT
-        failed = {
-            name
-            for name in (*self.along, *self.pending)
-            if BlockState(run, name).end is BlockRunStatus.FAILED
-        }
-        if self._was_in_vain(run, state, failed):
+        if self._was_in_vain(run, state):
             # Those that are pending may be run again by their tasks.
-            return Decision.WAIT if failed & set(self.pending) else Decision.REPAIR
+            return Decision.WAIT if _failed(self.pending, run) else Decision.REPAIR
         if not self.is_stale(run):
             return Decision.TAKE
         is_retry = self.recorded is not None and self.recorded.generation == self.generation
@@ -211,36 +198,56 @@ class BlockGoal:
             return Decision.WAIT
         return Decision.REPAIR
 
-    def _was_in_vain(self, run: PipelineRun, state: BlockState, failed: set[str]) -> bool:
+    def _was_in_vain(self, run: PipelineRun, state: BlockState) -> bool:
         """Whether Mage has ended the run after the repair, over another block that is to run again, too."""
         if state.end is not BlockRunStatus.CANCELLED or not 0 < self.asked < MOST_REPAIRS:
             return False
         is_failed = run.status is PipelineRunStatus.FAILED
-        return run.status is PipelineRunStatus.RUNNING or (is_failed and bool(failed))
+        others = (*self.along, *self.pending)
+        return run.status is PipelineRunStatus.RUNNING or (is_failed and bool(_failed(others, run)))
 
     def failed_along(self, run: PipelineRun) -> list[str]:
         """Return the blocks that have failed, and are to be run again with this one."""
-        return [name for name in self.along if BlockState(run, name).end is BlockRunStatus.FAILED]
+        return _failed(self.along, run)
 
 
-def names_stuck(goals: Iterable[BlockGoal], run: PipelineRun) -> list[str]:
+def _failed(names: Iterable[str], run: PipelineRun) -> list[str]:
+    return [name for name in names if BlockState(run, name).end is BlockRunStatus.FAILED]
+
+
+def is_blocked(goal: BlockGoal, run: PipelineRun) -> bool:
+    """Tell whether a block has not begun, and cannot, as those before it are and as nothing runs."""
+    rows = BlockState(run, goal.block_uuid).rows
+    has_not_begun = any(row.status is BlockRunStatus.INITIAL for row in rows)
+    return has_not_begun and not _is_busy(run) and bool(obstacles_of(goal, run))
+
+
+def is_stuck(goals: Iterable[BlockGoal], run: PipelineRun) -> bool:
     """
-    Return which of these blocks can never run, with what else there is of them going on, if the run is stuck.
+    Tell whether a run that Mage takes for running cannot go on, as long as nobody has blocks run again.
 
-    :param goals: The blocks.
-    :param run: The run, in full detail, which Mage takes for running.
-    :return: The names; none if anything is queued or running.
+    Mage ends no run that has a block which was cancelled, even if all others have completed.
+
+    :param goals: Its blocks, as far as they are known.
+    :param run: The run, in full detail.
+    :return: Whether it is.
     """
-    if any(row.status in _BUSY for row in run.block_runs):
-        return []
-    states = {row.block_uuid.partition(":")[0]: row.status for row in run.block_runs}
-    return [
-        goal.block_uuid
-        for goal in goals
-        if states.get(goal.block_uuid) is BlockRunStatus.INITIAL and obstacles_of(goal, run)
-    ]
+    if _is_busy(run) or not obstacles_in(run):
+        return False
+    waiting = {row.block_uuid for row in run.block_runs if row.status is BlockRunStatus.INITIAL}
+    return all(obstacles_of(goal, run) for goal in goals if goal.block_uuid in waiting)
+
+
+def _is_busy(run: PipelineRun) -> bool:
+    return any(row.status in _BUSY for row in run.block_runs)
 
 
 def obstacles_of(goal: BlockGoal, run: PipelineRun) -> list[str]:
     """Return which blocks before a block have failed or were cancelled, so that it cannot run."""
     return [name for name in goal.before if BlockState(run, name).end in _OBSTACLES]
+
+
+def obstacles_in(run: PipelineRun) -> list[str]:
+    """Return which blocks of a run have failed or were cancelled."""
+    names = [row.block_uuid.partition(":")[0] for row in run.block_runs if row.status in _OBSTACLES]
+    return list(dict.fromkeys(names))

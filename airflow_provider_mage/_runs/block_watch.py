@@ -10,9 +10,10 @@ from airflow_provider_mage._runs.block_state import (
     BlockGoal,
     BlockState,
     Decision,
-    digest,
-    names_stuck,
+    is_blocked,
+    is_stuck,
 )
+from airflow_provider_mage._runs.identity import digest
 from airflow_provider_mage._runs.repair import repair_from
 from airflow_provider_mage._runs.watch import RunWatch
 from airflow_provider_mage.api.models import PipelineRunStatus
@@ -45,9 +46,11 @@ class RepairFrom:
         client = client.with_retries(RetryPolicy(watch.rules.max_unreachable))
         run = client.get_pipeline_run(watch.pipeline_run_id)
         if goal.decide(run) is Decision.REPAIR or watch.is_closed_over(run):
-            roots = [goal.block_uuid, *(name for name in goal.failed_along(run) if name not in goal.after)]
-            run = repair_from(client, run, roots, after=goal.after)
-            watch.goal = replace(goal, asked=goal.asked + 1, stuck="")
+            others = [name for name in goal.failed_along(run) if name not in goal.after]
+            run = repair_from(client, run, [goal.block_uuid, *others], after=goal.after)
+            # One that fails once more has had its turn.
+            along = tuple(name for name in goal.along if name not in others)
+            watch.goal = replace(goal, asked=goal.asked + 1, along=along, stuck="")
         return run
 
 
@@ -86,7 +89,7 @@ class BlockWatch(RunWatch):
         if decision is Decision.WAIT:
             # Either something comes, or a block before it has failed or was cancelled, and nobody has it run
             # again.
-            is_left = seen.status.is_terminal or bool(names_stuck([self.goal], seen))
+            is_left = seen.status.is_terminal or is_blocked(self.goal, seen)
             if not (seen.block_runs and self._stuck.see(seen, is_left, now)):
                 return False
             self.goal = replace(self.goal, stuck=self._stuck.state)
@@ -138,7 +141,7 @@ class GroupWatch(RunWatch):
     def _is_over(self, seen: PipelineRun, now: float) -> bool:
         if seen.status.is_terminal:
             return True
-        is_over = self._stuck.see(seen, bool(names_stuck(self.goal.blocks, seen)), now)
+        is_over = self._stuck.see(seen, is_stuck(self.goal.blocks, seen), now)
         if is_over:
             self.goal = replace(self.goal, stuck=self._stuck.state)
         return is_over

@@ -72,7 +72,7 @@ class RunIdentity:
         )
         parts: list[Any] = [*names, max_tries, started_at, PROCESS_NONCE if is_test else None]
         former_parts: list[Any] = [*names, max(0, max_tries - retries)]
-        key = _digest(parts if is_durable else [*parts, ti.try_number])
+        key = digest(parts if is_durable else [*parts, ti.try_number])
         if is_durable and not is_test:
             key, started_at = _pin(context, max_tries, key, started_at)
         logical_date = context.get("logical_date")
@@ -82,7 +82,7 @@ class RunIdentity:
             try_number=ti.try_number,
             is_durable=is_durable,
             started_at=started_at,
-            former_key=_digest(former_parts if is_durable else [*former_parts, ti.try_number]),
+            former_key=digest(former_parts if is_durable else [*former_parts, ti.try_number]),
             task={
                 "dag_id": ti.dag_id,
                 "run_id": ti.run_id,
@@ -219,7 +219,8 @@ def _origin(run: PipelineRun) -> Mapping[str, Any]:
     return origin if isinstance(origin, Mapping) else {}
 
 
-def _digest(parts: list[Any]) -> str:
+def digest(parts: list[Any]) -> str:
+    """Return a short text that stands for a list of plain JSON."""
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 

@@ -35,7 +35,7 @@ from airflow_provider_mage.api.foreign_text import excerpt
 from airflow_provider_mage.api.models import PipelineRunStatus
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Iterable
     from datetime import datetime
 
     from airflow_provider_mage.api.client import MageClient
@@ -292,11 +292,16 @@ class RunPoller:
             log.warning("Cannot list the active runs of %s; looking at each for now. %s", pipelines, error)
             self._no_blocks_until = asyncio.get_running_loop().time() + NO_FEED_FOR
             return []
+        active = self._tell_each(runs)
+        oldest = min(active, default=0) if len(runs) >= LONGEST_PAGE else 0
+        return [run_id for run_id in wanted if run_id >= oldest and run_id not in active][:1]
+
+    def _tell_each(self, runs: Iterable[PipelineRun]) -> set[int]:
+        """Tell the watchers of each of these runs, and return their ids."""
         active = {run.id: run for run in runs}
         for run_id, run in active.items():
             self._tell(self._watchers.get(run_id, []), run)
-        oldest = min(active, default=0) if len(runs) >= LONGEST_PAGE else 0
-        return [run_id for run_id in wanted if run_id >= oldest and run_id not in active][:1]
+        return set(active)
 
     async def _read_page(self) -> list[int]:
         """Read some active runs, and return the watched ones that should be among them and are not."""
@@ -309,9 +314,7 @@ class RunPoller:
             self._patience = getattr(error, "retry_after", None) or 0.0
             pages.skip()
             return []
-        active = {run.id: run for run in runs}
-        for run_id, run in active.items():
-            self._tell(self._watchers.get(run_id, []), run)
+        active = self._tell_each(runs)
         return [run_id for run_id in self._watchers if first <= run_id < end and run_id not in active]
 
     async def _read_feed(self) -> list[int] | None:

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from airflow_provider_mage._runs.block_state import MOST_REPAIRS, BlockState, is_of
+from airflow_provider_mage._runs.block_state import MOST_REPAIRS, BlockState
 from airflow_provider_mage.api.errors import MageError, MageTransportError
 from airflow_provider_mage.api.models import BlockRunStatus, PipelineRunStatus
 from airflow_provider_mage.api.records import whole_number
@@ -78,11 +78,8 @@ def _is_repaired(current: PipelineRun, before: PipelineRun, from_block_uuid: str
         return current.status is not before.status or current.updated_at != before.updated_at
 
     def rows(run: PipelineRun) -> list[object]:
-        return [
-            (block.id, block.status, block.updated_at)
-            for block in run.block_runs
-            if is_of(block.block_uuid, from_block_uuid)
-        ]
+        rows = BlockState(run, from_block_uuid).rows
+        return [(row.id, row.status, row.updated_at) for row in rows]
 
     # The run itself may change because of other blocks.
     return rows(current) != rows(before)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, cast
 
-from airflow_provider_mage._runs.block_state import is_of
+from airflow_provider_mage._runs.block_state import BlockState
 from airflow_provider_mage._runs.changes import describe_end
 from airflow_provider_mage._runs.log_lines import LAST_LINES, describe_code_line, tell_last_lines
 from airflow_provider_mage._runs.reasons import MOST_BLOCKS, find_reason_of_run, find_reasons
@@ -85,7 +85,7 @@ def failure_of_block(
     :param last_lines: How many lines of its log are told.
     :return: The error.
     """
-    rows = [row for row in run.block_runs if is_of(row.block_uuid, block_uuid)]
+    rows = BlockState(run, block_uuid).rows
     failed = [row for row in rows if row.status is BlockRunStatus.FAILED]
     others = [
         row.block_uuid for row in run.block_runs if row.status is BlockRunStatus.FAILED and row not in rows
@@ -149,7 +149,7 @@ def tell_log_of_block(run: PipelineRun, block_uuid: str, client: MageClient, *, 
     :param client: Asked for the log.
     :param last_lines: How many lines of it.
     """
-    rows = [row for row in run.block_runs if is_of(row.block_uuid, block_uuid)]
+    rows = BlockState(run, block_uuid).rows
     found = find_reasons(client, run, rows[:MOST_BLOCKS], None)
     for row in rows[:MOST_BLOCKS]:
         tell_last_lines(row.block_uuid, found[row.id].records, last_lines)

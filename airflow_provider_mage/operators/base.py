@@ -35,6 +35,16 @@ class ConnectedOperator(BaseOperator):
         """The server's API; it logs in at the first request that needs it."""
         return self.hook.client
 
+    def reconnect(self) -> MageClient:
+        """Read the connection anew, also for ``on_kill``, which cannot do so itself; repeats no requests."""
+        from airflow_provider_mage.api.retries import ONCE
+        from airflow_provider_mage.hooks.mage import MageHook
+
+        hook = MageHook(read_name(self.mage_conn_id, "mage_conn_id"))
+        client = hook.client.with_retries(ONCE)
+        self.hook = hook
+        return client
+
 
 class MageOperator(ConnectedOperator):
     """

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from airflow_provider_mage._runs.block_watch import GroupGoal
     from airflow_provider_mage._runs.blocks import Block
     from airflow_provider_mage._runs.rules import RunRules
-    from airflow_provider_mage.api.client import MageClient
     from airflow_provider_mage.api.models import PipelineRun
 
 GROUP_RUN = "mage_group_run"
@@ -63,8 +62,7 @@ class GroupPlan:
     :param verdict_task_id: The task that judges it.
     :param cancel_task_id: The task that cancels what is left of it.
     :param deferrable: Whether the triggerer waits.
-    :param rules: For how long to wait for what.
-    :param max_log_lines: The most lines of a block's log that are told.
+    :param rules: For how long to wait for what, and how much of a block's log is told.
     """
 
     blocks: tuple[Block, ...]
@@ -74,7 +72,6 @@ class GroupPlan:
     cancel_task_id: str
     deferrable: bool
     rules: RunRules
-    max_log_lines: int
 
 
 class GroupRun(NamedTuple):
@@ -132,16 +129,20 @@ class GroupOperator(ConnectedOperator):
         return GroupRun.from_dict(self.recall(context, GROUP_RUN))
 
     def require_run(self, context: Context) -> GroupRun:
-        """Return the run of the group, and leave the addresses of its pages in Mage for the links."""
+        """Return the run of the group, which there has to be, and push its links."""
         run = self.find_run(context)
         if run is None:
             raise MageError(
                 f"Task {self.plan.launch_task_id} has left no run: clear it, with all that is after it."
             )
+        self.push_links(context, run)
+        return run
+
+    def push_links(self, context: Context, run: GroupRun) -> None:
+        """Leave the addresses of the run's pages in Mage for the links."""
         url = self.client.pipeline_run_url(run.pipeline_uuid, run.pipeline_run_id)
         context["ti"].xcom_push(key=PIPELINE_RUN_URL, value=url)
         context["ti"].xcom_push(key=PIPELINE_URL, value=self.client.pipeline_url(run.pipeline_uuid))
-        return run
 
     def recall(self, context: Context, key: str) -> Any:
         """Return what the tasks of the group know of its run; None if nothing."""
@@ -194,7 +195,7 @@ class GroupWaitOperator(GroupOperator):
         claim = Claim.from_dict(group.claim)
         watch = watch_of(group.pipeline_run_id, self.plan.rules, claim, goal, repairs=True)
         client, memory = self.client.with_retries(ONCE), StallMemory()
-        ask = Connected(self._connect, client).ask
+        ask = Connected(self.reconnect, client).ask
         asked = goal.get("asked", 0)
 
         def look() -> PipelineRun:
@@ -218,11 +219,6 @@ class GroupWaitOperator(GroupOperator):
         else:
             run = wait(watch, look, do, client.clock)
         self.judge(context, run, watch.goal)
-
-    def _connect(self) -> MageClient:
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        return MageHook(read_name(self.mage_conn_id, "mage_conn_id")).client.with_retries(ONCE)
 
     def _defer(self, group: GroupRun, goal: dict[str, Any]) -> None:
         from airflow_provider_mage.triggers.block import MageBlockTrigger

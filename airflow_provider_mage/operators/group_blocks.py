@@ -115,7 +115,7 @@ class MageBlockOperator(GroupWaitOperator):
             recorded = Recorded(state.fingerprint, ti.max_tries or 0)
             self.remember(context, recorded_key(self.block_uuid), vars(recorded))
         if state.end is BlockRunStatus.COMPLETED:
-            tell_log_of_block(run, self.block_uuid, client, last_lines=self.plan.max_log_lines)
+            tell_log_of_block(run, self.block_uuid, client, last_lines=self.plan.rules.max_log_lines)
             return
         if state.end is BlockRunStatus.CONDITION_FAILED:
             raise AirflowSkipException(f"Mage has left block {self.block_uuid} out: a condition was not met.")
@@ -127,6 +127,8 @@ class MageBlockOperator(GroupWaitOperator):
                 "does not make Mage go on."
             )
         url = client.pipeline_run_url(run.pipeline_uuid, run.id)
-        failure = failure_of_block(run, self.block_uuid, url, client, last_lines=self.plan.max_log_lines)
+        failure = failure_of_block(
+            run, self.block_uuid, url, client, last_lines=self.plan.rules.max_log_lines
+        )
         tell_failure(ti, failure)
         raise failure

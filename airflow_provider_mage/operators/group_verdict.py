@@ -46,9 +46,9 @@ class MageVerdictOperator(GroupWaitOperator):
         blocks = self.plan.blocks
         return GroupGoal(tuple(BlockGoal(one.uuid, before=ancestors_of(one.uuid, blocks)) for one in blocks))
 
-    def judge(self, context: Context, run: PipelineRun, goal: GroupGoal) -> None:
+    def judge(self, context: Context, run: PipelineRun, goal: GroupGoal) -> None:  # noqa: ARG002
         """Be green or red; a retry of this task would find the same."""
-        from airflow_provider_mage._runs.block_state import names_stuck, obstacles_of
+        from airflow_provider_mage._runs.block_state import obstacles_in
         from airflow_provider_mage._runs.changes import describe_end
         from airflow_provider_mage._runs.report import failure_of
 
@@ -56,9 +56,7 @@ class MageVerdictOperator(GroupWaitOperator):
         if self.recall(context, REPAIRED) is not None:
             self._record_ends(context, run)
         if not run.status.is_terminal:
-            stuck = set(names_stuck(goal.blocks, run))
-            left = [name for one in goal.blocks if one.block_uuid in stuck for name in obstacles_of(one, run)]
-            names = ", ".join(dict.fromkeys(left))
+            names = ", ".join(obstacles_in(run))
             raise AirflowFailException(
                 f"{run.name} cannot go on, so it is cancelled. These blocks failed, or Mage has cancelled "
                 f"them, and nobody has had them run again: {names}. Clear their tasks, too."
@@ -108,7 +106,8 @@ class MageCancelUnfinishedRunOperator(MageVerdictOperator):
         elif self._is_left_to_judge(context):
             super().execute(context)
         else:
-            self._cancel(self.require_run(context))
+            self.push_links(context, run)
+            self._cancel(run)
 
     def judge(self, context: Context, run: PipelineRun, goal: GroupGoal) -> None:
         """Be green or red, and leave nothing running."""

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import get_current_context
 
-from airflow_provider_mage._arguments import read_name
 from airflow_provider_mage._compat import count, is_deferral_timeout
 from airflow_provider_mage._runs.cancel import cancel_run, describe_fate
 from airflow_provider_mage._runs.duplicates import cancel_duplicates
@@ -14,7 +13,7 @@ from airflow_provider_mage._runs.identity import Claim, RunIdentity
 from airflow_provider_mage._runs.start import runs_left_behind
 from airflow_provider_mage.api.errors import StalledError
 from airflow_provider_mage.api.models import PipelineRunStatus
-from airflow_provider_mage.api.retries import KILLED, ONCE
+from airflow_provider_mage.api.retries import KILLED
 from airflow_provider_mage.links import PIPELINE_RUN_ID
 from airflow_provider_mage.operators.base import MageOperator
 
@@ -105,15 +104,6 @@ class KillableRunOperator(MageOperator):
         self._claim = Claim(self._identity(context))
         pipeline_run_id = ti.xcom_pull(task_ids=ti.task_id, key=PIPELINE_RUN_ID, map_indexes=ti.map_index)
         return [] if pipeline_run_id is None else [int(pipeline_run_id)]
-
-    def _connect(self) -> MageClient:
-        """Read the connection anew, also for :meth:`on_kill`, which cannot do so itself."""
-        from airflow_provider_mage.hooks.mage import MageHook
-
-        hook = MageHook(read_name(self.mage_conn_id, "mage_conn_id"))
-        client = hook.client.with_retries(ONCE)
-        self.hook = hook
-        return client
 
     def _identity(self, context: Context) -> RunIdentity:
         return RunIdentity.from_context(context, retries=self.retries or 0, is_durable=self.durable)

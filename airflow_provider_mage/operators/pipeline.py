@@ -273,7 +273,7 @@ class MageTriggerPipelineOperator(KillableRunOperator):
     def _wait(self, run: PipelineRun, rules: RunRules, context: Context) -> None:
         client, memory = self.client.with_retries(ONCE), StallMemory()
         logs = LogStream(rules.max_log_lines) if rules.stream_logs is True else None
-        ask, watch = Connected(self._connect, client).ask, RunWatch(run.id, rules, self._claim, logs)
+        ask, watch = Connected(self.reconnect, client).ask, RunWatch(run.id, rules, self._claim, logs)
         began = client.clock.monotonic()
         try:
             run = wait(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import TaskGroup, TriggerRule
@@ -35,11 +36,7 @@ DEFAULTS: dict[str, Any] = {
     "mage_conn_id": "mage_default",
     # Not as Airflow's configuration says for single tasks: fifty blocks would take up fifty workers.
     "deferrable": True,
-    "poll_interval": 10.0,
-    "max_unreachable": 600.0,
-    "stall_timeout": 300.0,
-    "on_stall": "repair",
-    "max_log_lines": USUAL_LINES,
+    **asdict(RunRules()),
 }
 
 # A run that is left behind does its work unseen.
@@ -139,7 +136,6 @@ class MagePipelineTaskGroup(TaskGroup):
 
     def _make_plan(self, labels: Mapping[str, str], waiting: Mapping[str, Any]) -> GroupPlan:
         child_id: Callable[[str], str] = self.child_id
-        max_log_lines = read_count(waiting["max_log_lines"], "max_log_lines") or USUAL_LINES
         return GroupPlan(
             blocks=self.blocks,
             task_ids={name: child_id(label) for name, label in labels.items()},
@@ -152,9 +148,8 @@ class MagePipelineTaskGroup(TaskGroup):
                 max_unreachable=read_seconds(waiting["max_unreachable"], "max_unreachable", least=0.0),
                 stall_timeout=read_seconds(waiting["stall_timeout"], "stall_timeout"),
                 on_stall=read_choice(waiting["on_stall"], "on_stall", ON_STALL),
-                max_log_lines=max_log_lines,
+                max_log_lines=read_count(waiting["max_log_lines"], "max_log_lines") or USUAL_LINES,
             ),
-            max_log_lines=max_log_lines,
         )
 
     def _make_tasks(self, labels: Mapping[str, str], plan: GroupPlan, mage_conn_id: str) -> None:

@@ -286,9 +286,6 @@ class Project:
             is_known = from_block_uuid in pipeline.blocks
             names = {from_block_uuid, *pipeline.after(from_block_uuid)} if is_known else set()
             blocks = [block for block in run.block_runs if pipeline.block_of(block) in names]
-            for block in blocks:
-                # What runs of it is killed.
-                block.is_lost = False
         elif run.status == "completed":
             blocks = []
         else:
@@ -322,8 +319,7 @@ class Project:
             self._cancel_unfinished_blocks(run)
             return True
         states = {block.status for block in run.block_runs}
-        may_fail = bool((schedule.settings or {}).get("allow_blocks_to_fail"))
-        if "failed" in states and not may_fail:
+        if "failed" in states and not self._may_fail(run):
             self._change(run, status="failed")
             self._cancel_unfinished_blocks(run)
         elif self._is_at_its_end(run):
@@ -477,11 +473,15 @@ class Project:
                 new_id = self._next_id("block_run", ids)
                 run.block_runs.append(BlockRun(new_id, run.id, name, created, created, metrics=metrics))
 
+    def _may_fail(self, run: PipelineRun) -> bool:
+        """Whether the other branches go on when a block fails."""
+        schedule = self.pipeline_schedules.get(run.pipeline_schedule_id or 0)
+        return bool(((schedule.settings if schedule else None) or {}).get("allow_blocks_to_fail"))
+
     def _is_at_its_end(self, run: PipelineRun) -> bool:
         states = {block.status for block in run.block_runs}
-        schedule = self.pipeline_schedules.get(run.pipeline_schedule_id or 0)
-        may_fail = bool(((schedule.settings if schedule else None) or {}).get("allow_blocks_to_fail"))
-        ends = {"completed", "condition_failed", *(("failed", "upstream_failed") if may_fail else ())}
+        may_fail = ("failed", "upstream_failed") if self._may_fail(run) else ()
+        ends = {"completed", "condition_failed", *may_fail}
         return run.status == "running" and ("failed" in states - ends or states <= ends)
 
     def _begin(self, block: BlockRun) -> None:

@@ -3,11 +3,11 @@
 import asyncio
 import json
 import socket
-from datetime import datetime
-from types import SimpleNamespace
+from contextlib import ExitStack
 
 import pytest
 from airflow.providers.common.compat.sdk import DAG, BaseOperator
+from unit.group_stage import START, blocks_of, open_stage
 
 from airflow_provider_mage.__main__ import main
 from airflow_provider_mage._runs.block_state import BlockGoal, BlockState, Decision, Recorded
@@ -15,19 +15,15 @@ from airflow_provider_mage._runs.block_watch import STUCK_AFTER, BlockWatch, Gro
 from airflow_provider_mage._runs.blocks import Block, ancestors_of, descendants_of, label_of, read_blocks
 from airflow_provider_mage._runs.rules import RunRules
 from airflow_provider_mage._waiting.watch import Over, Wait
-from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.api.models import BlockRun, BlockRunStatus, PipelineRun, PipelineRunStatus
 from airflow_provider_mage.cluster import mage_cluster
 from airflow_provider_mage.task_groups.pipeline import MagePipelineTaskGroup
 from airflow_provider_mage.triggers.block import MageBlockTrigger
-from fakes.dag_run import Clock, DagRun
-from fakes.mage import FakeMage
 from fakes.scheduler import add_connection, first_event
 
-CHAIN = [{"uuid": "a"}, {"uuid": "b", "upstream_blocks": ["a"]}, {"uuid": "c", "upstream_blocks": ["b"]}]
 UPSTREAM = {"a": [], "b": ["a"], "c": ["b"]}
-START = datetime(2026, 1, 1)  # noqa: DTZ001
+CHAIN = blocks_of(UPSTREAM)
 
 
 def group(blocks=None, group_id="group", default_args=None, **arguments):
@@ -338,6 +334,24 @@ def test_run_that_cannot_go_on_is_given_up_by_a_trigger_and_at_once_by_its_worke
     assert isinstance(moved.step(run_of("running", a="cancelled", b="queued"), now), Wait)
 
 
+@pytest.mark.parametrize(
+    ("states", "is_given_up"),
+    [
+        ({"a": "completed", "b": "cancelled"}, True),  # no block is left that could run, and Mage waits on
+        ({"a": "completed", "b": "initial"}, False),
+        ({"a": "cancelled", "b": "initial", "x": "initial"}, True),  # of x nothing is known
+        ({"a": "cancelled", "b": "initial", "c": "initial"}, False),
+        ({"a": "cancelled", "b": "initial", "c": "queued"}, False),
+    ],
+)
+def test_run_is_given_up_if_no_block_can_begin_any_more(states, is_given_up):
+    goal = GroupGoal((BlockGoal("a"), BlockGoal("b", before=("a",)), BlockGoal("c")))
+    watch = GroupWatch(1, RunRules(), None, goal)
+    steps = [watch.step(run_of("running", **states), 10.0 * number) for number in range(6)]
+
+    assert isinstance(steps[-1], Over) is is_given_up
+
+
 def test_trigger_repairs_nothing():
     run = run_of("failed", a="completed", b="failed")
     watch = BlockWatch(1, RunRules(), None, goal_for(run), repairs=False)
@@ -350,33 +364,11 @@ def test_trigger_repairs_nothing():
 
 @pytest.fixture
 def stage(monkeypatch):
-    """Make a fake Mage with a pipeline, and a DAG run of a group for it that its tasks take for Airflow."""
-    servers = []
-
-    def make(upstream=None, *, settings=None, retries=0, seed=0, **pipeline):
-        clock = Clock(lambda: None)
-        mage = FakeMage(polls_to_finish=None, clock=clock.utc)
-        mage.__enter__()
-        servers.append(mage)
-        clock._on_second = lambda: [mage.advance(run_id) for run_id in mage.pipeline_runs]
-        upstream = upstream or UPSTREAM
-        pipeline = mage.pipeline("orders", list(upstream), upstream=upstream, **pipeline)
-        mage.pipeline_schedule("orders").settings = settings or {}
-        made = group(
-            [{"uuid": name, "upstream_blocks": list(before)} for name, before in upstream.items()],
-            deferrable=False,
-            default_args={"retries": retries},
+    """Open a stage."""
+    with ExitStack() as stack:
+        yield lambda upstream=UPSTREAM, **options: stack.enter_context(
+            open_stage(monkeypatch, upstream, **options)
         )
-        client = MageClient.connect(mage.url, mage.email, mage.password, clock=clock)
-        dag_run = DagRun(made.dag, client, seed=seed)
-        patch = dag_run.airflow(monkeypatch)
-        patch.__enter__()
-        servers.append(patch)
-        return SimpleNamespace(mage=mage, pipeline=pipeline, dag_run=dag_run, tasks=dag_run.tasks)
-
-    yield make
-    for one in reversed(servers):
-        one.__exit__(None, None, None)
 
 
 def state_of(made, name):
@@ -412,21 +404,34 @@ def test_repair_past_the_timeout_of_the_schedule_is_refused(stage):
     assert "is older than its pipeline schedule's timeout of 60 s" in error_of(made, "repair_cleared")
 
 
+def fail_both(made):
+    """Let the tasks of x and y fail, neither of which is retried before both have."""
+    while {state_of(made, "x"), state_of(made, "y")} != {"up_for_retry"}:
+        due = [task for task in made.tasks.values() if made.dag_run._is_due(task)]
+        next(task for task in due if task.state is None).execute()
+        made.dag_run.client.clock.sleep(1)
+
+
 @pytest.mark.parametrize("seed", range(6))
 def test_two_blocks_that_failed_at_once_are_both_retried(stage, seed):
     upstream = {"a": [], "x": ["a"], "y": ["a"], "z": ["x", "y"]}
     made = stage(upstream, retries=1, seed=seed, also_fail={"x", "y"})
-    waiting = ("group.x", "group.y")
-    while {made.tasks[name].state for name in waiting} != {"up_for_retry"}:
-        # Neither is retried before both have failed.
-        due = [name for name in made.tasks if made.dag_run._is_due(made.tasks[name])]
-        made.tasks[next(name for name in due if made.tasks[name].state is None)].execute()
-        made.dag_run.client.clock.sleep(1)
+    fail_both(made)
     made.pipeline.also_fail = set()
 
     assert set(made.dag_run.run().values()) == {"success"}
     assert made.mage.executions(1) == {"a": 1, "x": 2, "y": 2, "z": 1}
     assert made.mage.pipeline_runs[1].status == "completed"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_block_that_goes_on_failing_runs_no_more_often_than_it_is_retried(stage, seed):
+    made = stage({"x": [], "y": []}, retries=1, seed=seed, also_fail={"x", "y"})
+    fail_both(made)
+    made.dag_run.run()
+
+    assert (state_of(made, "x"), state_of(made, "y")) == ("failed", "failed")
+    assert max(made.mage.executions(1).values()) == 2
 
 
 def test_launch_that_is_cleared_alone_waits_for_the_run(stage):

@@ -1,18 +1,11 @@
 """A random walk: whatever fails, is retried or cleared, a task is what its block is."""
 
-from contextlib import contextmanager
-from datetime import datetime
-
 import pytest
-from airflow.providers.common.compat.sdk import DAG
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from unit.group_stage import open_stage
 
 from airflow_provider_mage._runs.block_state import BlockState
-from airflow_provider_mage.api.client import MageClient
-from airflow_provider_mage.task_groups.pipeline import MagePipelineTaskGroup
-from fakes.dag_run import Clock, DagRun
-from fakes.mage import FakeMage
 
 NAMES = "abcdef"
 COLOURS = {
@@ -47,37 +40,23 @@ actions = st.lists(
 )
 
 
-@contextmanager
-def stage(upstream, ills, *, may_fail, retries, **options):
-    """Yield a fake Mage with a pipeline, and a DAG run of a group for it."""
-    clock = Clock(lambda: None)
-    with FakeMage(polls_to_finish=None, clock=clock.utc) as mage:
-        clock._on_second = lambda: [mage.advance(run_id) for run_id in mage.pipeline_runs]
-        failing = [name for name, ill in ills.items() if ill == "fails"]
-        once = [name for name, ill in ills.items() if ill == "fails once"][:1]
-        pipeline = mage.pipeline(
-            "walked",
-            list(upstream),
-            upstream=upstream,
-            also_fail=set(failing),
-            fails_at=once[0] if once else None,
-            fails_times=1,
-            left_out={name for name, ill in ills.items() if ill == "left out"},
-            children={name: ["one", "two"] for name, ill in ills.items() if ill == "dynamic"},
-        )
-        schedule = mage.pipeline_schedule("walked")
-        schedule.settings = {"allow_blocks_to_fail": may_fail}
-        with DAG("groups", schedule=None, start_date=datetime(2026, 1, 1)) as dag:  # noqa: DTZ001
-            MagePipelineTaskGroup(
-                "group",
-                pipeline_uuid="walked",
-                blocks=[{"uuid": name, "upstream_blocks": before} for name, before in upstream.items()],
-                deferrable=False,
-                poll_interval=2,
-                default_args={"retries": retries},
-            )
-        client = MageClient.connect(mage.url, mage.email, mage.password, clock=clock)
-        yield mage, pipeline, DagRun(dag, client, **options)
+def stage(monkeypatch, upstream, ills, *, may_fail, **options):
+    """Open a stage whose blocks have these ills."""
+
+    def those(kind):
+        return [name for name, ill in ills.items() if ill == kind]
+
+    return open_stage(
+        monkeypatch,
+        upstream,
+        settings={"allow_blocks_to_fail": may_fail},
+        also_fail=set(those("fails")),
+        fails_at=next(iter(those("fails once")), None),
+        fails_times=1,
+        left_out=set(those("left out")),
+        children={name: ["one", "two"] for name in those("dynamic")},
+        **options,
+    )
 
 
 def after(names, upstream):
@@ -167,12 +146,9 @@ class Walk:
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_walk(monkeypatch, clears_setups, drawn, actions, may_fail, retries, seed):
     upstream, ills = drawn
-    options = {"clears_setups": clears_setups, "seed": seed}
-    with (
-        stage(upstream, ills, may_fail=may_fail, retries=retries, **options) as (mage, pipeline, dag_run),
-        dag_run.airflow(monkeypatch),
-    ):
-        walk = Walk(mage, pipeline, dag_run, upstream)
+    options = {"may_fail": may_fail, "retries": retries, "clears_setups": clears_setups, "seed": seed}
+    with stage(monkeypatch, upstream, ills, **options) as made:
+        walk = Walk(made.mage, made.pipeline, made.dag_run, upstream)
         walk.go_on(set(upstream))
         walk.check()
         for action, chosen in actions:
