@@ -6,7 +6,8 @@ Run stages of the tests side by side, each timed, and each so that it leaves not
 
 A stage is a command that runs below a guard and in a temporary directory of its own, in memory where there is
 room. Both go with the stage, also when this process or the `make` that started it is killed. One stage alone
-prints as it goes; of several, each prints when it is over. The exit code is 0 only if all are green.
+prints as it goes; of several, each prints when it is over, and a red one's end is repeated at the end of all.
+The exit code is 0 only if all are green.
 """
 
 from __future__ import annotations
@@ -36,6 +37,8 @@ ESSENTIAL_TESTS = tuple(
 UNIT_WORKERS = ("-n", "2", "--dist", "worksteal")
 CONTRACT_WORKERS = ("-n", "3", "--dist", "loadfile")
 LOOK_SECONDS = 0.2
+SUMMARY = "= short test summary info ="
+REPEATED_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,10 @@ class Running:
         """
         self._process.stop()
         seconds = time.monotonic() - self._began
-        result = Result(self.stage.name, self._process.exit_code, seconds)
+        output = self._log.read_text(errors="replace").rstrip() if self._log else ""
+        result = Result(self.stage.name, self._process.exit_code, seconds, output)
         if self._log:
-            print(f"\n==> {self.stage.name}\n{self._log.read_text(errors='replace').rstrip()}", flush=True)
+            print(f"\n==> {self.stage.name}\n{output}", flush=True)
         print(f"<== {result}", flush=True)
         remove(self._directory)
         return result
@@ -100,6 +104,14 @@ class Result:
     name: str
     exit_code: int
     seconds: float
+    output: str
+
+    @property
+    def summary(self) -> str:
+        """What a reader of a long output wants to know first: which tests failed; else its last lines."""
+        lines = self.output.splitlines()
+        of_tests = [number for number, line in enumerate(lines) if SUMMARY in line]
+        return "\n".join(lines[of_tests[-1] :] if of_tests else lines[-REPEATED_LINES:])
 
     def __str__(self) -> str:
         verdict = "green" if self.exit_code == 0 else f"RED (exit code {self.exit_code})"
@@ -173,6 +185,12 @@ def run(wanted: list[Stage], at_once: int) -> list[Result]:
     return results
 
 
+def report(results: list[Result]) -> str:
+    """Return what the red ones say at their end, and a table of all."""
+    red = [f"\n==> {result.name}, again\n{result.summary}" for result in results if result.exit_code != 0]
+    return "\n".join([*red, "", *map(str, results)])
+
+
 def main() -> int:
     """Run the stages and print a table of what they took."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
@@ -199,7 +217,7 @@ def main() -> int:
         print("interrupted: nothing is left running")
         return 130
     if len(results) > 1:
-        print("\n".join(["", *map(str, results), f"{'all':<22}{time.monotonic() - began:>6.0f} s"]))
+        print(f"{report(results)}\n{'all':<22}{time.monotonic() - began:>6.0f} s")
     return 0 if all(result.exit_code == 0 for result in results) else 1
 
 

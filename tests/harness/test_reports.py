@@ -7,6 +7,7 @@ import sys
 
 import pytest
 import requests
+import stages
 
 from isolation import REPOSITORY
 from mage_server import says_busy
@@ -103,3 +104,11 @@ def test_a_report_shows_what_the_servers_said_during_the_test_that_failed(tmp_pa
     assert "GET /runs: 503 busy" in done.stdout
     for absent in ("long before", "chatter", "that goes on"):
         assert absent not in done.stdout
+
+
+def test_red_stage_is_repeated_at_the_end_of_all():
+    say = "import sys; print('long\\n= short test summary info =\\nFAILED it'); sys.exit(int(sys.argv[1]))"
+    wanted = [stages.Stage(name, [sys.executable, "-c", say, name]) for name in ("0", "1")]
+    said = stages.report(stages.run(wanted, at_once=2)).splitlines()
+    assert said[:4] == ["", "==> 1, again", "= short test summary info =", "FAILED it"]
+    assert sorted(line.split()[-1] for line in said[5:]) == ["1)", "green"]

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
+from unittest import mock
 
 import pytest
 from airflow.providers.common.compat.sdk import AirflowException, AirflowSkipException
@@ -59,6 +60,12 @@ TASKS = {
     MageClusterSensor: ({"cluster_id": "c1", **SOON_SENSED}, SENSOR_MODES),
 }
 PLAYS = [(cls, mode) for cls, (_, modes) in TASKS.items() for mode in modes]
+
+
+@pytest.fixture(autouse=True)
+def connections_go_with_the_test():
+    with mock.patch.dict(os.environ):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -128,7 +135,7 @@ def play(cls, mode, seed, of=0):
             server.pipeline_run(server.pipeline_schedule("daily_orders"))
         server.inject(Fault("odd", is_processed=True, change=oddity), times=None)
         name = "mage_cloud_conn_id" if is_about_clusters else "mage_conn_id"
-        conn_id = add_connection(server, "mage_cloud" if is_about_clusters else "mage")
+        conn_id = set_connection(server, "mage_cloud" if is_about_clusters else "mage")
         try:
             arguments = {"task_id": "t", name: conn_id, **arguments, **modes[mode]}
             result = TaskInstance(lambda: cls(**arguments)).attempt()
@@ -137,8 +144,6 @@ def play(cls, mode, seed, of=0):
             wrong = _wrong_with(error)
             if wrong is None and cls is MageTriggerPipelineOperator:
                 wrong = _left_behind(server, str(error))
-        finally:
-            del os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"]
     return oddity, wrong
 
 
@@ -168,8 +173,14 @@ def _left_behind(server, text):
     return f"left {active} behind, and says {text!r}" if active and not is_told else None
 
 
-def add_connection(server, conn_type):
-    conn_id = f"{conn_type}_{random.getrandbits(48):x}"
+def set_connection(server, conn_type):
+    """
+    Set this thread's connection, and return its id.
+
+    Nothing may be taken out of the environment meanwhile: requests looks for proxies in all of it, and a
+    variable that goes as another thread looks is a KeyError there.
+    """
+    conn_id = f"{conn_type}_{threading.get_ident()}"
     extra = {"share_login": False, "timeout": 5, "team_id": "team-1"}
     user = {"login": server.email, "password": server.password}
     os.environ[f"AIRFLOW_CONN_{conn_id.upper()}"] = json.dumps(
