@@ -26,7 +26,9 @@ def run(*args, **kwargs):
     print(f"{{name}} begins")
     while (stage / f"hold_{{name}}").exists():
         time.sleep(0.2)
-    if (stage / f"fail_{{name}}").exists():
+    fails_once = stage / f"fail_once_{{name}}"
+    if (stage / f"fail_{{name}}").exists() or fails_once.exists():
+        fails_once.unlink(missing_ok=True)
         raise ValueError(f"no rows in {{name}}")
     return {result}
 """

@@ -59,6 +59,7 @@ class GroupPlan:
     :param blocks: The blocks, the upstream ones first.
     :param task_ids: Their tasks, by the name of the block.
     :param launch_task_id: The task that obtains the run.
+    :param repair_task_id: The task that has blocks run again whose tasks were cleared.
     :param verdict_task_id: The task that judges it.
     :param cancel_task_id: The task that cancels what is left of it.
     :param deferrable: Whether the triggerer waits.
@@ -68,6 +69,7 @@ class GroupPlan:
     blocks: tuple[Block, ...]
     task_ids: Mapping[str, str]
     launch_task_id: str
+    repair_task_id: str
     verdict_task_id: str
     cancel_task_id: str
     deferrable: bool
@@ -124,7 +126,7 @@ class GroupOperator(ConnectedOperator):
         """Return the run of the group, if there is one; skip the task if the launch was skipped."""
         launch = self.plan.launch_task_id
         # First, as what it has left before is there until it is executed again.
-        if states_of_tasks(context["ti"], [launch])[launch] == "skipped":
+        if self.state_of(context, launch) == "skipped":
             raise AirflowSkipException(f"Task {launch} was skipped, so there is no run.")
         return GroupRun.from_dict(self.recall(context, GROUP_RUN))
 
@@ -155,6 +157,10 @@ class GroupOperator(ConnectedOperator):
     def remember_repair(self, context: Context) -> None:
         """Let them know that somebody has to judge the run once more."""
         self.remember(context, REPAIRED, secrets.token_hex(8))
+
+    def state_of(self, context: Context, task_id: str) -> str | None:
+        """Return the state of a task of this DAG run."""
+        return states_of_tasks(context["ti"], [task_id])[task_id]
 
     def unfinished_blocks(self, context: Context) -> list[str]:
         """Return the names of the blocks whose tasks have not ended, or are to run again."""

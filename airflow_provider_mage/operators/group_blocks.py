@@ -16,16 +16,28 @@ from airflow_provider_mage.links import (
     MagePipelineRunLink,
     tell_failure,
 )
-from airflow_provider_mage.operators.group import GroupOperator, GroupWaitOperator, recorded_key
+from airflow_provider_mage.operators.group import (
+    OVER,
+    GroupOperator,
+    GroupRun,
+    GroupWaitOperator,
+    recorded_key,
+)
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mage._runs.block_state import BlockGoal
+    from airflow_provider_mage._runs.block_state import BlockGoal, Recorded
     from airflow_provider_mage.api.models import PipelineRun
 
 ATTACHED = "mage_group_attached"
 """Under which key there is whether tasks have seen anything of the run."""
+
+TO_BE_REPAIRED = (None, "scheduled", "queued", "running")
+"""The states of tasks that may have been cleared. One that is deferred or up for retry asks for itself."""
+
+# Seconds for which a block's task waits for the setup to begin, for which there may be no worker meanwhile.
+REPAIR_BEGINS_WITHIN, REPAIR_LOOK = 60.0, 1.0
 
 
 class MageRepairBlocksOperator(GroupOperator):
@@ -40,37 +52,46 @@ class MageRepairBlocksOperator(GroupOperator):
 
     def execute(self, context: Context) -> None:
         """Ask Mage for what was cleared."""
-        from airflow_provider_mage._runs.block_state import BlockState
-        from airflow_provider_mage._runs.repair import repair_from
-
         group = self.require_run(context)
         if self.recall(context, ATTACHED) is None:
             self.remember(context, ATTACHED, value=True)
             self.log.info("Run %s has just been launched: nothing to repair.", group.pipeline_run_id)
             return
-        blocks, task_ids = self.plan.blocks, self.plan.task_ids
-        states = states_of_tasks(context["ti"], list(task_ids.values()))
-        cleared = [name for name, task_id in task_ids.items() if states[task_id] is None]
-        run = self.client.get_pipeline_run(group.pipeline_run_id)
-        stale = [name for name in cleared if self._goal(context, name).is_stale(run)]
-        roots = [name for name in stale if not set(ancestors_of(name, blocks)) & set(stale)]
-        after = {name: descendants_of(name, blocks) for name in roots}
-        for name in list(roots):
-            busy = [one for one in after[name] if BlockState(run, one).is_busy]
-            if busy:
-                self.log.info("Block %s runs again when block %s has ended.", name, busy[0])
-                roots.remove(name)
-        if not roots:
-            self.log.info("Nothing to repair in run %s for now.", run.id)
-            return
-        repair_from(self.client, run, roots, after=[one for name in roots for one in after[name]])
-        self.remember_repair(context)
+        repair_cleared(self, context, group)
 
-    def _goal(self, context: Context, block_uuid: str) -> BlockGoal:
-        from airflow_provider_mage._runs.block_state import BlockGoal, Recorded
 
-        stored = self.recall(context, recorded_key(block_uuid))
-        return BlockGoal(block_uuid, recorded=Recorded.from_dict(stored))
+def repair_cleared(task: GroupOperator, context: Context, group: GroupRun) -> None:
+    """
+    Have Mage run again the blocks of all tasks that were cleared.
+
+    :param task: The task that asks for it.
+    :param context: Its own.
+    :param group: The run.
+    """
+    from airflow_provider_mage._runs.block_state import BlockGoal, BlockState, Recorded
+    from airflow_provider_mage._runs.repair import repair_from
+
+    blocks, task_ids = task.plan.blocks, task.plan.task_ids
+    states = states_of_tasks(context["ti"], list(task_ids.values()))
+    cleared = [name for name, task_id in task_ids.items() if states[task_id] in TO_BE_REPAIRED]
+    goals = {
+        name: BlockGoal(name, recorded=Recorded.from_dict(task.recall(context, recorded_key(name))))
+        for name in cleared
+    }
+    run = task.client.get_pipeline_run(group.pipeline_run_id)
+    stale = [name for name in cleared if goals[name].is_stale(run)]
+    roots = [name for name in stale if not set(ancestors_of(name, blocks)) & set(stale)]
+    after = {name: descendants_of(name, blocks) for name in roots}
+    for name in list(roots):
+        busy = [one for one in after[name] if BlockState(run, one).is_busy]
+        if busy:
+            task.log.info("Block %s runs again when block %s has ended.", name, busy[0])
+            roots.remove(name)
+    if not roots:
+        task.log.info("Nothing to repair in run %s for now.", run.id)
+        return
+    repair_from(task.client, run, roots, after=[one for name in roots for one in after[name]])
+    task.remember_repair(context)
 
 
 class MageBlockOperator(GroupWaitOperator):
@@ -78,11 +99,33 @@ class MageBlockOperator(GroupWaitOperator):
 
     operator_extra_links = RUN_LINKS
 
+    def execute(self, context: Context) -> None:
+        """Wait, and be what the block is."""
+        if self._recorded(context) and not self._is_repair_over(context):
+            repair_cleared(self, context, self.require_run(context))
+        super().execute(context)
+
+    def _is_repair_over(self, context: Context) -> bool:
+        """Wait for the setup, beside which Airflow lets this begin if no task right before it was cleared."""
+        setup, clock = self.plan.repair_task_id, self.client.clock
+        give_up = clock.monotonic() + REPAIR_BEGINS_WITHIN
+        while (state := self.state_of(context, setup)) not in OVER:
+            if state != "running" and clock.monotonic() >= give_up:
+                self.log.info("Task %s does not begin: seeing to what was cleared in its place.", setup)
+                return False
+            clock.sleep(REPAIR_LOOK)
+        return True
+
+    def _recorded(self, context: Context) -> Recorded | None:
+        from airflow_provider_mage._runs.block_state import Recorded
+
+        return Recorded.from_dict(self.recall(context, recorded_key(self.block_uuid)))
+
     def goal(self, context: Context) -> BlockGoal:
         """Say what is known of the block."""
-        from airflow_provider_mage._runs.block_state import BlockGoal, Recorded
+        from airflow_provider_mage._runs.block_state import BlockGoal
 
-        recorded = Recorded.from_dict(self.recall(context, recorded_key(self.block_uuid)))
+        recorded = self._recorded(context)
         others: list[str] = []
         if recorded is not None:
             others = [name for name in self.unfinished_blocks(context) if name != self.block_uuid]

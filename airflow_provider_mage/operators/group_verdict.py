@@ -121,7 +121,7 @@ class MageCancelUnfinishedRunOperator(MageVerdictOperator):
         if repaired in (None, self.recall(context, JUDGED)):
             return False
         # When a person marks the DAG run, Airflow skips what has not begun.
-        return states_of_tasks(context["ti"], [verdict])[verdict] in ("success", "failed", "upstream_failed")
+        return self.state_of(context, verdict) in ("success", "failed", "upstream_failed")
 
     def _cancel(self, run: GroupRun) -> None:
         if cancel_run(self.client, run.pipeline_run_id, Claim.from_dict(run.claim)) is None:

@@ -33,7 +33,7 @@ class Clock:
 
     def __init__(self, on_second: Callable[[], object]) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
-        self._on_second = on_second
+        self.on_second = on_second
 
     def time(self) -> float:
         """Return seconds since the epoch."""
@@ -46,7 +46,7 @@ class Clock:
         until = self.now + seconds
         while (second := float(int(self.now) + 1)) <= until:
             self.now = second
-            self._on_second()
+            self.on_second()
         self.now = until
 
     def utc(self) -> datetime:
@@ -76,6 +76,7 @@ class TaskInstance:
     def execute(self) -> None:
         """Make one attempt, with an operator of its own, as each is a process of its own in Airflow."""
         self.xcoms.clear()
+        self.state = "running"
         self.try_number += 1
         operator = copy.copy(self.operator)
         operator.__dict__["hook"] = SimpleNamespace(client=self.dag_run.client)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -30,6 +31,8 @@ LOG_DAGS = HERE / "log_dags"
 GROUP_DAGS = HERE / "group_dags"
 SECOND_DATABASE = "second_airflow"
 TEST_PROJECT = HERE.parent / "mage_project"
+WAITING_TASKS = int(os.environ.get("WAITING_TASKS", "20"))
+"""How many wait at once in tests of that."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -118,8 +121,9 @@ def airflow(
     env_var_secret: str,
 ) -> Iterator[AirflowServer]:
     dags = [*DAG_DIRS, LIFECYCLE_DAGS, CLUSTER_DAGS, LOG_DAGS, GROUP_DAGS]
+    env = {"WAITING_TASKS": str(WAITING_TASKS)}
     # DEBUG: what must not leak must not leak there either
-    with AirflowServer(postgresql.url(DATABASE), dags=dags, logging_level="DEBUG") as server:
+    with AirflowServer(postgresql.url(DATABASE), dags=dags, logging_level="DEBUG", env=env) as server:
         mage = starting_mage.result()
         server.add_connection("mage_default", "mage", host=mage.url, login=mage.email, password=mage.password)
         server.add_connection(

@@ -8,18 +8,21 @@ them ``initial``, and Mage's scheduler completes a run that is told to repeat it
 from __future__ import annotations
 
 import logging
-import os
 import time
+from collections import Counter
 
 import pytest
+from e2e.conftest import WAITING_TASKS
 
+from fakes.mage import FakeMage
 from isolation import wait_until
 
 DAG_ID = "many_waiting"
-COUNT = int(os.environ.get("WAITING_TASKS", "20"))
+COUNT = WAITING_TASKS
 """Each costs a small machine two starts of a process, a second or so each (make e2e WAITING_TASKS=200)."""
 
 PATIENCE = 300 + 12 * COUNT
+ROUNDS = 10
 
 log = logging.getLogger(__name__)
 
@@ -75,3 +78,47 @@ def test_every_task_is_green_with_one_run_although_the_triggerer_was_killed(airf
     assert sorted(run["variables"]["number"] for run in ended) == list(range(COUNT))
     assert len({run["variables"]["airflow"]["run_key"] for run in ended}) == COUNT
     assert {run["variables"]["airflow"]["try_number"] for run in ended} == {1}
+
+
+@pytest.mark.timeout(4 * PATIENCE)
+def test_a_round_costs_the_same_however_many_blocks_are_waited_for(airflow):
+    """Here Mage is the simulated one: a real one of a small machine cannot run 200 blocks at once."""
+    groups = 4
+    names = [f"block_{number}" for number in range(COUNT // groups)]
+    with FakeMage(polls_to_finish=None) as mage:
+        for number in range(groups):
+            mage.pipeline(f"wide_{number}", names, upstream=dict.fromkeys(names, ()))
+        airflow.add_connection(
+            "mage_of_many_blocks", "mage", host=mage.url, login=mage.email, password=mage.password
+        )
+        run_id = airflow.trigger_dag("many_blocks")
+
+        def states():
+            return Counter(airflow.task_states("many_blocks", run_id).values())
+
+        def feeds():
+            return [number for number, request in enumerate(mage.requests) if is_feed(request)]
+
+        wait_until(
+            lambda: states()["deferred"] == len(names) * groups,
+            what=f"{COUNT} blocks' tasks that wait",
+            timeout=PATIENCE,
+            interval=1.0,
+        )
+        for run in mage.pipeline_runs.values():
+            mage.advance(run.id)  # to where its blocks are queued
+        settled = len(feeds()) + 2
+        wait_until(lambda: len(feeds()) > settled + ROUNDS, what="rounds", timeout=PATIENCE, interval=1.0)
+        first, last = feeds()[settled], feeds()[settled + ROUNDS]
+        log.info("%.1f requests a round", (last - first) / ROUNDS)
+        assert last - first <= 4 * ROUNDS, [str(request.query) for request in mage.requests[first:last]]
+
+        for run in mage.pipeline_runs.values():
+            mage.finish(run.id)
+        assert airflow.wait_dag_run("many_blocks", run_id, timeout=PATIENCE) == "success"
+        assert len(mage.pipeline_runs) == groups
+
+
+def is_feed(request):
+    """Whether it is the request that each round of the poller has: which runs have ended last?"""
+    return request.path.endswith("/pipeline_runs") and "updated_at" in (request.first("order_by[]") or "")

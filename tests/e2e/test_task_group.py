@@ -20,7 +20,8 @@ class Stage:
     """
     One DAG run of a DAG of ``group_dags/groups.py``, and the directory that its Mage run looks into.
 
-    :param directory: Says what the blocks do, by ``hold_NAME`` and ``fail_NAME``; they write ``executions``.
+    :param directory: Says what the blocks do, by ``hold_NAME``, ``fail_NAME`` and ``fail_once_NAME``; they
+        write ``executions``.
     """
 
     def __init__(self, airflow, mage, directory, dag_id, name, **conf):
@@ -211,10 +212,8 @@ def marked(airflow, mage, directory, mode):
 
 
 def retried(airflow, mage, directory, mode):
-    stage = Stage(airflow, mage, directory, "fan_retried", f"retried_{mode}").tell("fail_clean").start()
-    stage.wait_for_task("clean", "up_for_retry", "failed", "success")
-    stage.untell("fail_clean")
-    return stage, stage.end()
+    stage = Stage(airflow, mage, directory, "fan_retried", f"retried_{mode}").tell("fail_once_clean")
+    return stage, stage.run()
 
 
 SCENES = {

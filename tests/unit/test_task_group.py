@@ -434,6 +434,44 @@ def test_block_that_goes_on_failing_runs_no_more_often_than_it_is_retried(stage,
     assert max(made.mage.executions(1).values()) == 2
 
 
+@pytest.mark.parametrize("seed", range(8))
+@pytest.mark.parametrize(
+    ("upstream", "downstream", "more"),
+    [
+        ({"a": [], "c": ["a"], "e": ["c"]}, False, {"a", "c", "e"}),
+        ({"a": [], "b": [], "e": ["b"], "x": ["a", "e"]}, True, {"a", "e", "x"}),
+    ],
+)
+def test_task_that_begins_before_the_repair_repairs_for_all(stage, upstream, downstream, more, seed):
+    """Nothing right before the task of e is cleared, so that Airflow does not let it wait for the setup."""
+    made = stage(upstream, seed=seed)
+    made.dag_run.run()
+    made.dag_run.clear("group.a", "group.e", downstream=downstream)
+
+    assert set(made.dag_run.run().values()) == {"success"}
+    assert made.mage.executions(1) == {name: 1 + (name in more) for name in upstream}
+
+
+def test_task_that_begins_beside_the_repair_waits_for_it(stage):
+    made = stage({"a": [], "e": ["a"]})
+    made.dag_run.run()
+    made.dag_run.clear("group.e")
+    setup, clock = made.tasks["group.repair_cleared"], made.dag_run.client.clock
+    setup.state, ends_at, tick = "running", clock.time() + 200, clock.on_second
+
+    def on_second():
+        tick()
+        if clock.now == ends_at:
+            setup.execute()
+
+    clock.on_second = on_second
+    made.tasks["group.e"].execute()
+
+    assert state_of(made, "e") == "success"
+    assert made.mage.executions(1) == {"a": 1, "e": 2}
+    assert clock.now > ends_at
+
+
 def test_launch_that_is_cleared_alone_waits_for_the_run(stage):
     made = stage(also_fail={"b"})
     made.dag_run.run()
