@@ -36,6 +36,9 @@ _BUSY = (BlockRunStatus.QUEUED, BlockRunStatus.RUNNING)
 _GREEN = (BlockRunStatus.COMPLETED, BlockRunStatus.CONDITION_FAILED)
 _OBSTACLES = (BlockRunStatus.FAILED, BlockRunStatus.CANCELLED)
 
+# Of a record: no clear of a task is that one; what stands for whatever end there is; and for none.
+ANY_CLEAR, ANY_END, NO_END = -1, "any", "none"
+
 # So often a task has its block run again, if Mage ends the run each time before it does.
 MOST_REPAIRS = 5
 
@@ -92,7 +95,8 @@ class Recorded:
     """
     Which end of its block a task has taken for its own last.
 
-    :param fingerprint: Of the block then.
+    :param fingerprint: Of the block then. If Mage runs it again for another task: :data:`ANY_END` for a task
+        that stays as it is, and :data:`NO_END` for one that is to take the new end.
     :param generation: What a clear of the task changes (Airflow's ``max_tries``).
     """
 
@@ -125,7 +129,7 @@ class BlockGoal:
     :param after: The names of all blocks after it.
     :param along: The names of other blocks whose tasks are to run again. Those of them that have failed are
         run again with it, as Mage goes on with no run that has a failed block.
-    :param pending: The names of other blocks whose tasks have not ended for the first time.
+    :param pending: The names of other blocks whose tasks have not ended since they began, or were cleared.
     :param asked: How often this attempt has had the block run again.
     :param stuck: Of a run that does not go on: its state, as :class:`Standstill` writes it.
     """
@@ -161,7 +165,7 @@ class BlockGoal:
             state.is_over
             and not self.asked
             and self.recorded is not None
-            and self.recorded.fingerprint == state.fingerprint
+            and self.recorded.fingerprint in (state.fingerprint, ANY_END)
         )
 
     def decide(self, run: PipelineRun) -> Decision:  # noqa: PLR0911  one after the other

@@ -15,7 +15,7 @@ from airflow.providers.common.compat.sdk import AirflowSkipException
 
 from airflow_provider_mage._arguments import read_name
 from airflow_provider_mage._compat import read_xcom_of, states_of_tasks, write_xcom_of
-from airflow_provider_mage._runs.blocks import label_of
+from airflow_provider_mage._runs.blocks import descendants_of, label_of
 from airflow_provider_mage._runs.identity import Claim
 from airflow_provider_mage._waiting.connected import Connected
 from airflow_provider_mage.api.errors import MageError
@@ -25,7 +25,7 @@ from airflow_provider_mage.operators.base import ConnectedOperator
 from airflow_provider_mage.triggers.event import read_event
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from airflow.providers.common.compat.sdk import Context
     from typing_extensions import Self
@@ -154,9 +154,21 @@ class GroupOperator(ConnectedOperator):
         """Let the tasks of the group know something of its run, for as long as that is theirs."""
         write_xcom_of(context["ti"], self.plan.launch_task_id, key, value)
 
-    def remember_repair(self, context: Context) -> None:
-        """Let them know that somebody has to judge the run once more."""
+    def remember_repair(self, context: Context, blocks: Iterable[str]) -> None:
+        """
+        Let the tasks of the group know that Mage runs blocks again, and somebody has to judge the run anew.
+
+        :param context: The task's.
+        :param blocks: All that run again. Whose task stays as it is, has it run once more when it is cleared.
+        """
+        from airflow_provider_mage._runs.block_state import ANY_CLEAR, ANY_END, NO_END, Recorded
+
         self.remember(context, REPAIRED, secrets.token_hex(8))
+        unfinished = self.unfinished_blocks(context)
+        for name in blocks:
+            if self.recall(context, recorded_key(name)):
+                end = NO_END if name in unfinished else ANY_END
+                self.remember(context, recorded_key(name), vars(Recorded(end, ANY_CLEAR)))
 
     def state_of(self, context: Context, task_id: str) -> str | None:
         """Return the state of a task of this DAG run."""
@@ -212,7 +224,8 @@ class GroupWaitOperator(GroupOperator):
             seen = ask(lambda client: act(client, step, memory))
             if getattr(watch.goal, "asked", 0) > asked:
                 asked = watch.goal.asked  # type: ignore[union-attr]
-                self.remember_repair(context)
+                after = descendants_of(self.block_uuid, self.plan.blocks)
+                self.remember_repair(context, [self.block_uuid, *after])
             return seen
 
         if self.plan.deferrable:

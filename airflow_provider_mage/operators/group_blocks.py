@@ -90,8 +90,9 @@ def repair_cleared(task: GroupOperator, context: Context, group: GroupRun) -> No
     if not roots:
         task.log.info("Nothing to repair in run %s for now.", run.id)
         return
-    repair_from(task.client, run, roots, after=[one for name in roots for one in after[name]])
-    task.remember_repair(context)
+    set_back = [one for name in roots for one in after[name]]
+    repair_from(task.client, run, roots, after=set_back)
+    task.remember_repair(context, [*roots, *set_back])
 
 
 class MageBlockOperator(GroupWaitOperator):
@@ -116,10 +117,17 @@ class MageBlockOperator(GroupWaitOperator):
             clock.sleep(REPAIR_LOOK)
         return True
 
-    def _recorded(self, context: Context) -> Recorded | None:
+    def _recorded(self, context: Context, block_uuid: str = "") -> Recorded | None:
         from airflow_provider_mage._runs.block_state import Recorded
 
-        return Recorded.from_dict(self.recall(context, recorded_key(self.block_uuid)))
+        return Recorded.from_dict(self.recall(context, recorded_key(block_uuid or self.block_uuid)))
+
+    def _has_ended(self, context: Context, block_uuid: str) -> bool:
+        """Whether the task of a block has taken an end since it began, or was cleared."""
+        from airflow_provider_mage._runs.block_state import NO_END
+
+        recorded = self._recorded(context, block_uuid)
+        return recorded is not None and recorded.fingerprint != NO_END
 
     def goal(self, context: Context) -> BlockGoal:
         """Say what is known of the block."""
@@ -129,7 +137,7 @@ class MageBlockOperator(GroupWaitOperator):
         others: list[str] = []
         if recorded is not None:
             others = [name for name in self.unfinished_blocks(context) if name != self.block_uuid]
-        along = [name for name in others if self.recall(context, recorded_key(name))]
+        along = [name for name in others if self._has_ended(context, name)]
         return BlockGoal(
             self.block_uuid,
             generation=context["ti"].max_tries or 0,

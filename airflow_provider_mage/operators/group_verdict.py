@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from airflow_provider_mage._runs.block_watch import GroupGoal
     from airflow_provider_mage.api.models import PipelineRun
 
-# No clear of a task is that one.
-ANY_CLEAR = -1
-
 
 class MageVerdictOperator(GroupWaitOperator):
     """
@@ -78,7 +75,7 @@ class MageVerdictOperator(GroupWaitOperator):
 
         Else a later clear of such a task would take that end for its own.
         """
-        from airflow_provider_mage._runs.block_state import BlockState, Recorded
+        from airflow_provider_mage._runs.block_state import ANY_CLEAR, BlockState, Recorded
 
         unfinished = self.unfinished_blocks(context)
         for name in self.plan.task_ids:

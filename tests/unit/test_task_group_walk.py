@@ -73,9 +73,14 @@ def after(names, upstream):
 class Walk:
     """The DAG run, and what of it may have happened."""
 
-    def __init__(self, mage, pipeline, dag_run, upstream, *, clears_setups, may_fail):
-        self.mage, self.pipeline, self.dag_run, self.upstream = mage, pipeline, dag_run, upstream
-        self.clears_setups, self.may_fail = clears_setups, may_fail
+    def __init__(self, made, upstream, ills, *, clears_setups, may_fail):
+        self.mage, self.pipeline, self.dag_run, self.upstream = (
+            made.mage,
+            made.pipeline,
+            made.dag_run,
+            upstream,
+        )
+        self.clears_setups, self.may_fail, self.is_sound = clears_setups, may_fail, not any(ills.values())
         self.launches = 1
         # Blocks that Mage has run again, while their tasks were left as they were.
         self.left_behind = set()
@@ -112,6 +117,8 @@ class Walk:
                 most += sum(retries.values())
             more = count if is_new else count - before[name] - (name in still_to_run)
             assert more <= most, (name, more, asked, retries, self.dag_run.states)
+            if self.is_sound and name in asked - still_to_run:
+                assert more, (name, asked, self.dag_run.states)
 
     def task(self, name):
         return self.dag_run.tasks[f"group.{name}"]
@@ -143,12 +150,13 @@ class Walk:
         assert all(
             one.status in ("completed", "failed", "cancelled") for one in self.mage.pipeline_runs.values()
         )
-        for name in set(self.upstream) - self.left_behind:
+        left_behind = after(self.left_behind, self.upstream)
+        for name in set(self.upstream) - left_behind:
             state, end = self.task(name).state, BlockState(run, name).end
             end = None if end is None else end.value
             assert state in COLOURS[end], (name, state, end, self.dag_run.states, self.task(name).errors)
         verdict = self.dag_run.tasks["group.verdict"].state
-        is_red = any(self.task(name).state in RED for name in self.left_behind)
+        is_red = any(self.task(name).state in RED for name in left_behind)
         assert (verdict == "success") == (run.status.value == "completed" and not is_red)
 
 
@@ -159,9 +167,7 @@ def test_walk(monkeypatch, clears_setups, drawn, actions, may_fail, retries, see
     upstream, ills = drawn
     options = {"may_fail": may_fail, "retries": retries, "clears_setups": clears_setups, "seed": seed}
     with stage(monkeypatch, upstream, ills, **options) as made:
-        walk = Walk(
-            made.mage, made.pipeline, made.dag_run, upstream, clears_setups=clears_setups, may_fail=may_fail
-        )
+        walk = Walk(made, upstream, ills, clears_setups=clears_setups, may_fail=may_fail)
         walk.go_on(set(upstream))
         walk.check()
         for action, chosen in actions:
