@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import time
-from collections import Counter
 
 import pytest
 from e2e.conftest import WAITING_TASKS
@@ -93,14 +92,14 @@ def test_a_round_costs_the_same_however_many_blocks_are_waited_for(airflow):
         )
         run_id = airflow.trigger_dag("many_blocks")
 
-        def states():
-            return Counter(airflow.task_states("many_blocks", run_id).values())
+        def waiting():
+            return airflow.count_states("many_blocks", run_id, "group_%.block_%")["deferred"]
 
         def feeds():
             return [number for number, request in enumerate(mage.requests) if is_feed(request)]
 
         wait_until(
-            lambda: states()["deferred"] == len(names) * groups,
+            lambda: waiting() == len(names) * groups,
             what=f"{COUNT} blocks' tasks that wait",
             timeout=PATIENCE,
             interval=1.0,
