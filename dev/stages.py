@@ -69,6 +69,7 @@ class Running:
             **os.environ,
             "AIRFLOW_HOME": str(self._directory / "airflow"),
             "TMPDIR": str(self._directory),
+            "CI": "1",  # so that pytest cuts no line short
             **stage.env,
         }
         self._process = GuardedProcess(

@@ -10,11 +10,12 @@ from threading import Semaphore
 import pytest
 from group_pipelines import BLOCKS
 
-from airflow_server import AIRFLOW_3, WAIT_SECONDS
+from airflow_server import AIRFLOW_3, WAIT_SECONDS, readable
 from isolation import wait_until
 from side_by_side import SideBySide
 
 REPAIRS = r"Repairing run \d+: block (\w+), and what is after it"
+LOG_LINES = 20
 OWN = ("launch", "repair_cleared", "verdict", "cancel_unfinished")
 
 
@@ -32,6 +33,17 @@ class Stage:
         self.directory.mkdir()
         self.directory.chmod(0o777)
         self.conf = {"stage": str(self.directory), **conf}
+
+    def __str__(self):
+        """Return all that is known of it, for whoever asks why a test has failed."""
+        known = [self.states, self.executions, self.repairs, self.statuses]
+        lines = [f"{self.run_id} of {self.dag_id}: " + "; ".join(map(str, known))]
+        for path in sorted(self.log_directory.rglob("attempt=*.log*")):
+            name = path.parent.name.partition(".")[2]
+            if self.states.get(name) == "failed":
+                log = readable(path.read_text())[-LOG_LINES:]
+                lines += [f"{name}, {path.name}:", *(f"  {line[:300]}" for line in log)]
+        return "\n".join(lines)
 
     def tell(self, *names):
         for name in names:
@@ -61,6 +73,10 @@ class Stage:
         return {task_id.removeprefix("group."): state for task_id, state in found.items()}
 
     @property
+    def log_directory(self):
+        return self.airflow.log_dir / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
+
+    @property
     def executions(self):
         path = self.directory / "executions"
         return Counter(path.read_text().split()) if path.exists() else Counter()
@@ -68,8 +84,8 @@ class Stage:
     @property
     def repairs(self):
         """How often its tasks have had Mage run which block again."""
-        directory = self.airflow.log_dir / f"dag_id={self.dag_id}" / f"run_id={self.run_id}"
-        lines = [line for path in directory.rglob("attempt=*.log") for line in path.read_text().splitlines()]
+        paths = self.log_directory.rglob("attempt=*.log")
+        lines = [line for path in paths for line in path.read_text().splitlines()]
         return Counter(found[1] for line in lines if (found := re.search(REPAIRS, line)))
 
     def has_run(self, executions, repairs=()):
@@ -305,7 +321,7 @@ def test_blocks_are_green_and_there_is_one_run(scene):
     assert state == "success"
     assert set(states.values()) == {"success"}
     assert stage.statuses == ["completed"]
-    assert stage.has_run(once(*BLOCKS["five"]))
+    assert stage.has_run(once(*BLOCKS["five"])), str(stage)
     assert "[third] third begins" in stage.log("third")
 
 
@@ -313,7 +329,7 @@ def test_blocks_are_green_and_there_is_one_run(scene):
 def test_failing_block_is_red_with_its_own_error_and_a_clear_repairs_the_run(scene):
     stage, (state, states), log, cancelled, before, (state_after, states_after) = scene
 
-    assert (state, state_after) == ("failed", "success")
+    assert (state, state_after) == ("failed", "success"), str(stage)
     assert states == colours(
         states,
         before="success",
@@ -332,16 +348,16 @@ def test_failing_block_is_red_with_its_own_error_and_a_clear_repairs_the_run(sce
     assert set(states_after.values()) == {"success"}
     assert stage.statuses == ["completed"]
     more = once("clean", "check", "join", "export")
-    assert stage.has_run(before + more, ["clean", "check"])
+    assert stage.has_run(before + more, ["clean", "check"]), str(stage)
 
 
 @about("tolerant")
 def test_siblings_stay_green_where_blocks_may_fail(scene):
-    stage, (_, states), before, (state_after, states_after) = scene
+    stage, (_, states), before, (state_after, _) = scene
 
     assert (states["clean"], states["check"], states["join"]) == ("failed", "success", "upstream_failed")
-    assert state_after == "success", states_after
-    assert stage.has_run(before + once("clean", "join", "export"), ["clean"])
+    assert state_after == "success", str(stage)
+    assert stage.has_run(before + once("clean", "join", "export"), ["clean"]), str(stage)
 
 
 @about("partly", "deferred", "sync")
@@ -384,39 +400,39 @@ def test_block_that_only_one_side_knows_is_warned_of(scene):
 
 @about("relaunched")
 def test_clear_of_the_launch_starts_another_run_and_cancels_the_first(scene):
-    stage, (state, states) = scene
+    stage, (state, _) = scene
 
-    assert state == "success", states
+    assert state == "success", str(stage)
     assert stage.statuses == ["cancelled", "completed"]
 
 
 @about("alone", "deferred", "sync")
 def test_clear_of_one_block_has_mage_go_on_to_the_end_and_that_is_judged(scene):
-    stage, (state, states), as_asked, executions, (state_after, _) = scene
+    stage, (state, _), as_asked, executions, (state_after, _) = scene
 
-    assert (state, state_after) == ("success", "success"), states
+    assert (state, state_after) == ("success", "success"), str(stage)
     # What is after it has run in Mage, too, and runs once more when its own task is cleared.
-    assert as_asked
-    assert stage.has_run(executions + once("export"), ["clean", "export"])
+    assert as_asked, str(stage)
+    assert stage.has_run(executions + once("export"), ["clean", "export"]), str(stage)
     assert stage.statuses == ["completed"]
 
 
 @about("both fail")
 def test_two_blocks_that_are_cleared_together_run_once_more_and_so_does_what_is_after_both(scene):
-    stage, before, (state, states) = scene
+    stage, before, (state, _) = scene
 
-    assert state == "success", states
-    assert stage.has_run(before + once("clean", "check", "join", "export"), ["clean", "check"])
+    assert state == "success", str(stage)
+    assert stage.has_run(before + once("clean", "check", "join", "export"), ["clean", "check"]), str(stage)
 
 
 @pytest.mark.parametrize(
     "scene", [("worker killed", "deferred"), ("triggerer killed", "deferred")], indirect=True
 )
 def test_process_that_is_killed_makes_no_difference(scene):
-    stage, (state, states) = scene
+    stage, (state, _) = scene
 
-    assert state == "success", states
-    assert stage.has_run(once(*BLOCKS["fan"]))
+    assert state == "success", str(stage)
+    assert stage.has_run(once(*BLOCKS["fan"])), str(stage)
     assert stage.statuses == ["completed"]
 
 
@@ -432,7 +448,7 @@ def test_mapped_groups_have_a_run_each(scene):
 def test_groups_within_groups_inside_a_setup_and_a_teardown(scene):
     stage, (state, states) = scene
 
-    assert state == "success", states
+    assert state == "success", str(stage)
     assert set(states.values()) == {"success"}
     assert stage.statuses == ["completed", "completed"]
 
@@ -444,9 +460,9 @@ def test_dag_run_that_is_marked_failed_leaves_nothing_running(scene):
 
 @about("retried")
 def test_retry_repairs_the_run(scene):
-    stage, (state, states) = scene
+    stage, (state, _) = scene
 
-    assert state == "success", states
+    assert state == "success", str(stage)
     assert stage.executions["clean"] >= 2
     assert "clean" in stage.repairs
     assert "load" not in stage.repairs
