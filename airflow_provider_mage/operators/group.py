@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
     from typing_extensions import Self
 
-    from airflow_provider_mage._runs.block_state import BlockGoal
+    from airflow_provider_mage._runs.block_state import BlockGoal, Recorded
     from airflow_provider_mage._runs.block_watch import GroupGoal
     from airflow_provider_mage._runs.blocks import Block
     from airflow_provider_mage._runs.rules import RunRules
@@ -46,8 +46,7 @@ OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 """The states of tasks for which nothing is to come."""
 
 
-def recorded_key(block_uuid: str) -> str:
-    """Return the key under which there is which end of a block its task has taken."""
+def _recorded_key(block_uuid: str) -> str:
     return f"mage_seen_{label_of(block_uuid)}"
 
 
@@ -166,9 +165,18 @@ class GroupOperator(ConnectedOperator):
         self.remember(context, REPAIRED, secrets.token_hex(8))
         unfinished = self.unfinished_blocks(context)
         for name in blocks:
-            if self.recall(context, recorded_key(name)):
-                end = NO_END if name in unfinished else ANY_END
-                self.remember(context, recorded_key(name), vars(Recorded(end, ANY_CLEAR)))
+            if self.recorded(context, name):
+                self.record(context, name, Recorded(NO_END if name in unfinished else ANY_END, ANY_CLEAR))
+
+    def recorded(self, context: Context, block_uuid: str) -> Recorded | None:
+        """Return which end of a block its task has taken; None if it has taken none of this run."""
+        from airflow_provider_mage._runs.block_state import Recorded
+
+        return Recorded.from_dict(self.recall(context, _recorded_key(block_uuid)))
+
+    def record(self, context: Context, block_uuid: str, recorded: Recorded) -> None:
+        """Let the tasks of the group know which end of a block its task has taken."""
+        self.remember(context, _recorded_key(block_uuid), vars(recorded))
 
     def state_of(self, context: Context, task_id: str) -> str | None:
         """Return the state of a task of this DAG run."""

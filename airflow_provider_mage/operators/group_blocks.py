@@ -16,18 +16,12 @@ from airflow_provider_mage.links import (
     MagePipelineRunLink,
     tell_failure,
 )
-from airflow_provider_mage.operators.group import (
-    OVER,
-    GroupOperator,
-    GroupRun,
-    GroupWaitOperator,
-    recorded_key,
-)
+from airflow_provider_mage.operators.group import OVER, GroupOperator, GroupRun, GroupWaitOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
-    from airflow_provider_mage._runs.block_state import BlockGoal, Recorded
+    from airflow_provider_mage._runs.block_state import BlockGoal
     from airflow_provider_mage.api.models import PipelineRun
 
 ATTACHED = "mage_group_attached"
@@ -68,18 +62,14 @@ def repair_cleared(task: GroupOperator, context: Context, group: GroupRun) -> No
     :param context: Its own.
     :param group: The run.
     """
-    from airflow_provider_mage._runs.block_state import BlockGoal, BlockState, Recorded
+    from airflow_provider_mage._runs.block_state import BlockGoal, BlockState
     from airflow_provider_mage._runs.repair import repair_from
 
     blocks, task_ids = task.plan.blocks, task.plan.task_ids
     states = states_of_tasks(context["ti"], list(task_ids.values()))
     cleared = [name for name, task_id in task_ids.items() if states[task_id] in TO_BE_REPAIRED]
-    goals = {
-        name: BlockGoal(name, recorded=Recorded.from_dict(task.recall(context, recorded_key(name))))
-        for name in cleared
-    }
     run = task.client.get_pipeline_run(group.pipeline_run_id)
-    stale = [name for name in cleared if goals[name].is_stale(run)]
+    stale = [name for name in cleared if BlockGoal(name, recorded=task.recorded(context, name)).is_stale(run)]
     roots = [name for name in stale if not set(ancestors_of(name, blocks)) & set(stale)]
     after = {name: descendants_of(name, blocks) for name in roots}
     for name in list(roots):
@@ -90,7 +80,7 @@ def repair_cleared(task: GroupOperator, context: Context, group: GroupRun) -> No
     if not roots:
         task.log.info("Nothing to repair in run %s for now.", run.id)
         return
-    set_back = [one for name in roots for one in after[name]]
+    set_back = list(dict.fromkeys(one for name in roots for one in after[name]))
     repair_from(task.client, run, roots, after=set_back)
     task.remember_repair(context, [*roots, *set_back])
 
@@ -102,7 +92,7 @@ class MageBlockOperator(GroupWaitOperator):
 
     def execute(self, context: Context) -> None:
         """Wait, and be what the block is."""
-        if self._recorded(context) and not self._is_repair_over(context):
+        if self.recorded(context, self.block_uuid) and not self._is_repair_over(context):
             repair_cleared(self, context, self.require_run(context))
         super().execute(context)
 
@@ -117,27 +107,16 @@ class MageBlockOperator(GroupWaitOperator):
             clock.sleep(REPAIR_LOOK)
         return True
 
-    def _recorded(self, context: Context, block_uuid: str = "") -> Recorded | None:
-        from airflow_provider_mage._runs.block_state import Recorded
-
-        return Recorded.from_dict(self.recall(context, recorded_key(block_uuid or self.block_uuid)))
-
-    def _has_ended(self, context: Context, block_uuid: str) -> bool:
-        """Whether the task of a block has taken an end since it began, or was cleared."""
-        from airflow_provider_mage._runs.block_state import NO_END
-
-        recorded = self._recorded(context, block_uuid)
-        return recorded is not None and recorded.fingerprint != NO_END
-
     def goal(self, context: Context) -> BlockGoal:
         """Say what is known of the block."""
-        from airflow_provider_mage._runs.block_state import BlockGoal
+        from airflow_provider_mage._runs.block_state import NO_END, BlockGoal
 
-        recorded = self._recorded(context)
+        recorded = self.recorded(context, self.block_uuid)
         others: list[str] = []
         if recorded is not None:
             others = [name for name in self.unfinished_blocks(context) if name != self.block_uuid]
-        along = [name for name in others if self._has_ended(context, name)]
+        of_others = {name: self.recorded(context, name) for name in others}
+        along = [name for name, one in of_others.items() if one and one.fingerprint != NO_END]
         return BlockGoal(
             self.block_uuid,
             generation=context["ti"].max_tries or 0,
@@ -163,8 +142,7 @@ class MageBlockOperator(GroupWaitOperator):
                 f"{run.name} has no block {self.block_uuid}: bring the group's `blocks` up to date."
             )
         if state.is_over:
-            recorded = Recorded(state.fingerprint, ti.max_tries or 0)
-            self.remember(context, recorded_key(self.block_uuid), vars(recorded))
+            self.record(context, self.block_uuid, Recorded(state.fingerprint, ti.max_tries or 0))
         if state.end is BlockRunStatus.COMPLETED:
             tell_log_of_block(run, self.block_uuid, client, last_lines=self.plan.rules.max_log_lines)
             return

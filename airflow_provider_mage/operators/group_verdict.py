@@ -12,7 +12,7 @@ from airflow_provider_mage._runs.cancel import cancel_run
 from airflow_provider_mage._runs.identity import Claim
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.links import RUN_LINKS, tell_failure
-from airflow_provider_mage.operators.group import JUDGED, REPAIRED, GroupRun, GroupWaitOperator, recorded_key
+from airflow_provider_mage.operators.group import JUDGED, REPAIRED, GroupRun, GroupWaitOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -79,12 +79,12 @@ class MageVerdictOperator(GroupWaitOperator):
 
         unfinished = self.unfinished_blocks(context)
         for name in self.plan.task_ids:
-            state, key = BlockState(run, name), recorded_key(name)
+            state = BlockState(run, name)
             if name in unfinished or not state.is_over:
                 continue
-            recorded = Recorded.from_dict(self.recall(context, key))
+            recorded = self.recorded(context, name)
             if recorded is not None and recorded.fingerprint != state.fingerprint:
-                self.remember(context, key, vars(Recorded(state.fingerprint, ANY_CLEAR)))
+                self.record(context, name, Recorded(state.fingerprint, ANY_CLEAR))
 
 
 class MageCancelUnfinishedRunOperator(MageVerdictOperator):

@@ -39,7 +39,7 @@ class Stage:
         known = [self.states, self.executions, self.repairs, self.statuses]
         lines = [f"{self.run_id} of {self.dag_id}: " + "; ".join(map(str, known))]
         for path in sorted(self.log_directory.rglob("attempt=*.log*")):
-            name = path.parent.name.partition(".")[2]
+            name = path.parent.name.removeprefix("task_id=").removeprefix("group.")
             if self.states.get(name) == "failed":
                 log = readable(path.read_text())[-LOG_LINES:]
                 lines += [f"{name}, {path.name}:", *(f"  {line[:300]}" for line in log)]

@@ -74,12 +74,8 @@ class Walk:
     """The DAG run, and what of it may have happened."""
 
     def __init__(self, made, upstream, ills, *, clears_setups, may_fail):
-        self.mage, self.pipeline, self.dag_run, self.upstream = (
-            made.mage,
-            made.pipeline,
-            made.dag_run,
-            upstream,
-        )
+        self.mage, self.pipeline, self.dag_run = made.mage, made.pipeline, made.dag_run
+        self.upstream = upstream
         self.clears_setups, self.may_fail, self.is_sound = clears_setups, may_fail, not any(ills.values())
         self.launches = 1
         # Blocks that Mage has run again, while their tasks were left as they were.
@@ -101,18 +97,19 @@ class Walk:
         """Run what is due, and see that no block runs more often than it was asked to."""
         before = self.executions() if self.mage.pipeline_runs else {}
         # Where nobody waits for the run after a clear, it may still be at what that has asked for.
-        still_to_run = {name for name in before if not BlockState(self.read_run(), name).is_over}
+        run = self.read_run() if before else None
+        still_to_run = {name for name in before if not BlockState(run, name).is_over}
         tries = {name: self.task(name).try_number for name in self.upstream}
         former = max(self.mage.pipeline_runs, default=None)
         self.dag_run.run()
-        is_new = self.run.id != former
+        run, is_new = self.read_run(), self.run.id != former
         retries = {name: max(0, self.task(name).try_number - tries[name] - 1) for name in self.upstream}
         for name, count in self.executions().items():
             reasons = [one for one in self.upstream if name in after({one}, self.upstream)]
             # What is cleared together is repaired together, unless each task is left to itself.
             clears = 1 if is_new else len(set(reasons) & asked)
             most = (min(clears, 1) if self.clears_setups else clears) + sum(retries[one] for one in reasons)
-            if BlockState(self.read_run(), name).end is BlockRunStatus.FAILED and not self.may_fail:
+            if BlockState(run, name).end is BlockRunStatus.FAILED and not self.may_fail:
                 # Mage goes on with no run that has a failed block: it runs again as others are retried.
                 most += sum(retries.values())
             more = count if is_new else count - before[name] - (name in still_to_run)
