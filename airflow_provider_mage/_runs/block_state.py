@@ -128,7 +128,7 @@ class BlockGoal:
     :param before: The names of all blocks before it.
     :param after: The names of all blocks after it.
     :param along: The names of other blocks whose tasks are to run again. Those of them that have failed are
-        run again with it, as Mage goes on with no run that has a failed block.
+        run again with it, where Mage goes on with no run that has a failed block.
     :param pending: The names of other blocks whose tasks have not ended since they began, or were cleared.
     :param asked: How often this attempt has had the block run again.
     :param stuck: Of a run that does not go on: its state, as :class:`Standstill` writes it.
@@ -184,6 +184,10 @@ class BlockGoal:
             return Decision.TAKE if is_complete or run.status.is_terminal else Decision.WAIT
         if not state.is_over:
             return Decision.WAIT
+        if self._was_left_out_by_mistake(run, state):
+            # Those before it may be at work again.
+            is_due = all(BlockState(run, name).is_over for name in self.before)
+            return Decision.REPAIR if is_due else Decision.WAIT
         if self._was_in_vain(run, state):
             # Those that are pending may be run again by their tasks.
             return Decision.WAIT if _failed(self.pending, run) else Decision.REPAIR
@@ -201,6 +205,17 @@ class BlockGoal:
         if any(BlockState(run, name).is_busy for name in self.after):
             return Decision.WAIT
         return Decision.REPAIR
+
+    def _was_left_out_by_mistake(self, run: PipelineRun, state: BlockState) -> bool:
+        """
+        Whether Mage has left it out although no block before it has failed.
+
+        Mage's scheduler first looks which blocks have failed, and then writes which others it leaves out: a
+        repair in between sets all of them back, and what is written last counts (observed).
+        """
+        is_left_out = state.end is BlockRunStatus.UPSTREAM_FAILED and not obstacles_in(run)
+        goes_on = run.status in (PipelineRunStatus.RUNNING, PipelineRunStatus.COMPLETED)
+        return is_left_out and goes_on and self.asked < MOST_REPAIRS
 
     def _was_in_vain(self, run: PipelineRun, state: BlockState) -> bool:
         """Whether Mage has ended the run after the repair, over another block that is to run again, too."""

@@ -14,7 +14,7 @@ from airflow_provider_mage._runs.block_state import (
     is_stuck,
 )
 from airflow_provider_mage._runs.identity import digest
-from airflow_provider_mage._runs.repair import repair_from
+from airflow_provider_mage._runs.repair import ends_with_a_failed_block, repair_from
 from airflow_provider_mage._runs.watch import RunWatch
 from airflow_provider_mage.api.models import PipelineRunStatus
 from airflow_provider_mage.api.retries import RetryPolicy
@@ -47,6 +47,8 @@ class RepairFrom:
         run = client.get_pipeline_run(watch.pipeline_run_id)
         if goal.decide(run) is Decision.REPAIR or watch.is_closed_over(run):
             others = [name for name in goal.failed_along(run) if name not in goal.after]
+            if others and not ends_with_a_failed_block(client, run):
+                others = []
             run = repair_from(client, run, [goal.block_uuid, *others], after=goal.after)
             # One that fails once more has had its turn.
             along = tuple(name for name in goal.along if name not in others)

@@ -45,6 +45,19 @@ def why_not_repaired(client: MageClient, run: PipelineRun) -> str | None:
     return None
 
 
+def ends_with_a_failed_block(client: MageClient, run: PipelineRun) -> bool:
+    """
+    Tell whether Mage ends a run as soon as one of its blocks has failed.
+
+    :param client: The Mage server.
+    :param run: The run.
+    :return: Whether it does, which its pipeline schedule says.
+    """
+    if run.pipeline_schedule_id is None:
+        return True
+    return not client.get_pipeline_schedule(run.pipeline_schedule_id).allow_blocks_to_fail
+
+
 def repair_run(client: MageClient, run: PipelineRun, from_block_uuid: str | None = None) -> PipelineRun:
     """
     Ask Mage, once, to run blocks of a run again.

@@ -168,6 +168,7 @@ class PipelineSchedule(Record):
 
     ``timeout`` is in seconds from a run's first start; a run that has reached it gets ``timeout_status``.
     ``run_limit`` is how many of its runs go on at once; the pipeline may have another limit.
+    ``allow_blocks_to_fail``: a run goes on with other blocks when one has failed.
     """
 
     id: Id
@@ -178,6 +179,7 @@ class PipelineSchedule(Record):
     timeout: float | None = None
     timeout_status: PipelineRunStatus = PipelineRunStatus.FAILED
     run_limit: int | None = None
+    allow_blocks_to_fail: bool = False
 
     @property
     def is_active(self) -> bool:
@@ -195,6 +197,7 @@ class PipelineSchedule(Record):
             "timeout": whole_number(settings.get("timeout")),
             "timeout_status": status if status and isinstance(status, str) else PipelineRunStatus.FAILED,
             "run_limit": whole_number(settings.get("pipeline_run_limit")),
+            "allow_blocks_to_fail": bool(settings.get("allow_blocks_to_fail")),
         }
 
 

@@ -48,6 +48,7 @@ class MageVerdictOperator(GroupWaitOperator):
         from airflow_provider_mage._runs.block_state import obstacles_in
         from airflow_provider_mage._runs.changes import describe_end
         from airflow_provider_mage._runs.report import failure_of
+        from airflow_provider_mage.api.models import BlockRunStatus
 
         ti, client = context["ti"], self.client
         if self.recall(context, REPAIRED) is not None:
@@ -64,6 +65,13 @@ class MageVerdictOperator(GroupWaitOperator):
             tell_failure(ti, failure)
             raise AirflowFailException(str(failure)) from failure
         self.log.info("%s.", describe_end(run))
+        left_out = [row.block_uuid for row in run.block_runs if row.status is BlockRunStatus.UPSTREAM_FAILED]
+        if left_out:
+            # Mage calls a run completed in which no block has failed, whatever was left out (observed).
+            names = ", ".join(left_out)
+            raise AirflowFailException(
+                f"{run.name} completed, but Mage has left out these blocks: {names}. Clear their tasks, too."
+            )
         states = states_of_tasks(ti, list(self.plan.task_ids.values()))
         red = [task_id for task_id, state in states.items() if state in ("failed", "upstream_failed")]
         if red:

@@ -47,6 +47,8 @@ class Pipeline:
     :param returns: What the blocks return.
     :param prints: What the blocks print, each before it ends.
     :param dies_at: The block that ends its own process each time, and is queued again.
+    :param leaves_out_late: Whether the scheduler, when blocks of a run that goes on are set back, has just
+        seen which blocks have failed, and writes only then which others it leaves out for that.
     :param type: ``python``, or ``streaming``: then its runs have no block runs, and do not end.
     :param concurrency_config: How many runs go on at once.
     :param polls_to_finish: With which look at it a run is over; None leaves that to explicit steps.
@@ -68,6 +70,7 @@ class Pipeline:
     stalls_at: str | None = None
     loses_job_of: str | None = None
     dies_at: str | None = None
+    leaves_out_late: bool = False
     type: str = "python"
     concurrency_config: dict[str, Any] = field(default_factory=dict)
     polls_to_finish: int | None = None
@@ -281,8 +284,9 @@ class Project:
         and ``metrics`` stay, so that a block which then completes still shows its old error, and the run
         keeps ``completed_at``. A run that has no blocks yet simply completes, although nothing was run.
         """
+        pipeline = self.pipelines[run.pipeline_uuid]
+        late = self._left_out_of(run, pipeline) if pipeline.leaves_out_late else []
         if from_block_uuid is not None:
-            pipeline = self.pipelines[run.pipeline_uuid]
             is_known = from_block_uuid in pipeline.blocks
             names = {from_block_uuid, *pipeline.after(from_block_uuid)} if is_known else set()
             blocks = [block for block in run.block_runs if pipeline.block_of(block) in names]
@@ -292,8 +296,18 @@ class Project:
             blocks = [block for block in run.block_runs if block.status != "completed"]
         for block in blocks:
             self._change(block, status="initial")
+        for block in late:
+            self._change(block, status="upstream_failed")
         self._change(run, status="running")
         run.polls = 0
+
+    def _left_out_of(self, run: PipelineRun, pipeline: Pipeline) -> list[BlockRun]:
+        """Return the block runs of a run that goes on which its scheduler is about to leave out."""
+        if run.status != "running" or not self._may_fail(run):
+            return []
+        failed = {block.block_uuid for block in run.block_runs if block.status == "failed"}
+        due = [block for block in run.block_runs if block.status == "initial"]
+        return [block for block in due if failed & set(pipeline.before(block.block_uuid))]
 
     # The scheduler
 
@@ -323,7 +337,7 @@ class Project:
             self._change(run, status="failed")
             self._cancel_unfinished_blocks(run)
         elif self._is_at_its_end(run):
-            status = "failed" if states & {"failed", "upstream_failed"} else "completed"
+            status = "failed" if "failed" in states else "completed"
             self._change(run, status=status, completed_at=self._now())
         else:
             was = {name: self._state_of(run, name, pipeline) for name in pipeline.blocks}

@@ -84,6 +84,19 @@ class Target:
             # What Mage has read it may go on believing until it commits, as it does to look up a record.
             self.wire().get("/pipeline_runs/999999")
 
+    def leave_out(self, run_id: int, block_uuid: str) -> None:
+        """Write that a block is left out, as the scheduler does where one before it has failed."""
+        if isinstance(self.server, FakeMage):
+            rows = self.server.pipeline_runs[run_id].block_runs
+            next(row for row in rows if row.block_uuid == block_uuid).status = "upstream_failed"
+        else:
+            self._execute(
+                "UPDATE block_run SET status = 'UPSTREAM_FAILED' "
+                "WHERE pipeline_run_id = :run_id AND block_uuid = :block_uuid",
+                run_id=run_id,
+                block_uuid=block_uuid,
+            )
+
     def add_viewer(self) -> dict[str, str]:
         """Make a user who may only look, with the owner's password."""
         assert not self.is_fake

@@ -100,6 +100,27 @@ def test_two_repairs_in_a_row_both_hold(client, start, watch):
     assert {name for name in old if old[name] != new[name]} == {"clean", "check", "join", "export"}
 
 
+def test_run_that_leaves_blocks_out_is_completed_if_none_has_failed(mage, client, watch, tmp_path):
+    held = tmp_path / "hold_load"
+    held.touch()
+    schedule_id = mage.owner.schedule("fan", settings={"allow_blocks_to_fail": True})
+    run_id = client.create_pipeline_run(schedule_id, {"stage": str(tmp_path)}).id
+    while "join" not in ends(client.get_pipeline_run(run_id)):
+        time.sleep(mage.pause)
+    mage.leave_out(run_id, "join")
+    held.unlink()
+    run = watch(run_id)[-1]
+    assert (run.status.value, ends(run)["join"], ends(run)["export"]) == (
+        "completed",
+        "upstream_failed",
+        "upstream_failed",
+    )
+
+    client.retry_pipeline_run(run_id, "join")
+    run = watch(run_id)[-1]
+    assert (run.status.value, set(ends(run).values())) == ("completed", {"completed"})
+
+
 def test_children_are_there_before_their_block_ends(client, start, watch):
     run_id, _ = start("by_day")
     seen = watch(run_id)

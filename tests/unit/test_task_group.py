@@ -295,6 +295,28 @@ def test_end_that_was_taken_before_is_repaired(end, after, is_retry, decision):
     assert BlockGoal.from_dict(json.loads(json.dumps(goal.to_dict()))) == goal
 
 
+@pytest.mark.parametrize(
+    ("states", "status", "decision"),
+    [
+        ({"a": "completed"}, "completed", "repair"),
+        ({"a": "completed"}, "running", "repair"),
+        ({"a": "running"}, "running", "wait"),
+        ({"a": "failed"}, "failed", "take"),
+        (
+            {"a": "completed", "x": "failed"},
+            "failed",
+            "take",
+        ),  # x may be before it, without the DAG's knowing
+        ({"a": "completed"}, "cancelled", "take"),
+    ],
+)
+def test_block_that_was_left_out_for_nothing_is_repaired(states, status, decision):
+    run = run_of(status, **states, b="upstream_failed")
+
+    assert BlockGoal("b", before=("a",)).decide(run) is Decision(decision)
+    assert BlockGoal("b", before=("a",), asked=5).decide(run) is Decision.TAKE
+
+
 def test_end_that_is_another_than_the_one_taken_before_is_taken():
     goal = goal_for(run_of("failed", a="completed", b="failed"), now=2)
 
@@ -422,6 +444,51 @@ def test_two_blocks_that_failed_at_once_are_both_retried(stage, seed):
     assert set(made.dag_run.run().values()) == {"success"}
     assert made.mage.executions(1) == {"a": 1, "x": 2, "y": 2, "z": 1}
     assert made.mage.pipeline_runs[1].status == "completed"
+
+
+JOINED = {"a": [], "x": ["a"], "y": ["a"], "z": ["x", "y"], "end": ["z"]}
+
+
+@pytest.fixture
+def both_failed(stage):
+    """Open a stage where x and y have failed, and Mage leaves out too late what is after them."""
+    settings = {"allow_blocks_to_fail": True}
+    made = stage(JOINED, settings=settings, also_fail={"x", "y"}, leaves_out_late=True)
+    made.dag_run.run()
+    made.pipeline.also_fail = set()
+    return made
+
+
+def test_block_that_mage_has_left_out_although_none_before_it_has_failed_runs(both_failed):
+    made = both_failed
+    made.dag_run.clear("group.x", "group.y", downstream=True)
+    states = made.dag_run.run()
+
+    assert set(states.values()) == {"success"}
+    assert made.mage.executions(1) == {"a": 1, "x": 2, "y": 2, "z": 1, "end": 1}
+
+
+def test_block_that_mage_has_left_out_and_whose_task_stays_is_no_success(both_failed):
+    made = both_failed
+    made.dag_run.clear("group.x", "group.y", "group.verdict")
+    made.dag_run.run()
+
+    assert (state_of(made, "x"), state_of(made, "y"), state_of(made, "verdict")) == (
+        "success",
+        "success",
+        "failed",
+    )
+    assert "completed, but Mage has left out these blocks: z, end." in error_of(made, "verdict")
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_blocks_that_may_fail_run_no_more_often_than_they_are_retried(stage, seed):
+    upstream = {"a": [], "b": [], "c": [], "d": ["c"]}
+    settings = {"allow_blocks_to_fail": True}
+    made = stage(upstream, settings=settings, retries=1, seed=seed, also_fail={"a", "b", "d"})
+    made.dag_run.run()
+
+    assert made.mage.executions(1) == {"a": 2, "b": 2, "c": 1, "d": 2}
 
 
 @pytest.mark.parametrize("seed", range(4))

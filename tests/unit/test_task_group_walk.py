@@ -154,16 +154,18 @@ class Walk:
             assert state in COLOURS[end], (name, state, end, self.dag_run.states, self.task(name).errors)
         verdict = self.dag_run.tasks["group.verdict"].state
         is_red = any(self.task(name).state in RED for name in left_behind)
+        # With none that has failed, Mage takes the run for completed.
+        is_red |= any(BlockState(run, name).end is BlockRunStatus.UPSTREAM_FAILED for name in left_behind)
         assert (verdict == "success") == (run.status.value == "completed" and not is_red)
 
 
 @pytest.mark.parametrize("clears_setups", [True, False])
-@given(pipelines(), actions, st.booleans(), st.integers(0, 1), st.integers(0, 2**16))
+@given(pipelines(), actions, st.booleans(), st.booleans(), st.integers(0, 1), st.integers(0, 2**16))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_walk(monkeypatch, clears_setups, drawn, actions, may_fail, retries, seed):
+def test_walk(monkeypatch, clears_setups, drawn, actions, may_fail, is_late, retries, seed):
     upstream, ills = drawn
     options = {"may_fail": may_fail, "retries": retries, "clears_setups": clears_setups, "seed": seed}
-    with stage(monkeypatch, upstream, ills, **options) as made:
+    with stage(monkeypatch, upstream, ills, leaves_out_late=is_late, **options) as made:
         walk = Walk(made, upstream, ills, clears_setups=clears_setups, may_fail=may_fail)
         walk.go_on(set(upstream))
         walk.check()
