@@ -58,7 +58,6 @@ class GroupPlan:
     :param blocks: The blocks, the upstream ones first.
     :param task_ids: Their tasks, by the name of the block.
     :param launch_task_id: The task that obtains the run.
-    :param repair_task_id: The task that has blocks run again whose tasks were cleared.
     :param verdict_task_id: The task that judges it.
     :param cancel_task_id: The task that cancels what is left of it.
     :param deferrable: Whether the triggerer waits.
@@ -68,7 +67,6 @@ class GroupPlan:
     blocks: tuple[Block, ...]
     task_ids: Mapping[str, str]
     launch_task_id: str
-    repair_task_id: str
     verdict_task_id: str
     cancel_task_id: str
     deferrable: bool

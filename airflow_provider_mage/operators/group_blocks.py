@@ -16,7 +16,7 @@ from airflow_provider_mage.links import (
     MagePipelineRunLink,
     tell_failure,
 )
-from airflow_provider_mage.operators.group import OVER, GroupOperator, GroupRun, GroupWaitOperator
+from airflow_provider_mage.operators.group import GroupOperator, GroupWaitOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
@@ -26,12 +26,6 @@ if TYPE_CHECKING:
 
 ATTACHED = "mage_group_attached"
 """Under which key there is whether tasks have seen anything of the run."""
-
-TO_BE_REPAIRED = (None, "scheduled", "queued", "running")
-"""The states of tasks that may have been cleared. One that is deferred or up for retry asks for itself."""
-
-# Seconds for which a block's task waits for the setup to begin, for which there may be no worker meanwhile.
-REPAIR_BEGINS_WITHIN, REPAIR_LOOK = 60.0, 1.0
 
 
 class MageRepairBlocksOperator(GroupOperator):
@@ -46,66 +40,40 @@ class MageRepairBlocksOperator(GroupOperator):
 
     def execute(self, context: Context) -> None:
         """Ask Mage for what was cleared."""
+        from airflow_provider_mage._runs.block_state import BlockGoal, BlockState
+        from airflow_provider_mage._runs.repair import repair_from
+
         group = self.require_run(context)
         if self.recall(context, ATTACHED) is None:
             self.remember(context, ATTACHED, value=True)
             self.log.info("Run %s has just been launched: nothing to repair.", group.pipeline_run_id)
             return
-        repair_cleared(self, context, group)
-
-
-def repair_cleared(task: GroupOperator, context: Context, group: GroupRun) -> None:
-    """
-    Have Mage run again the blocks of all tasks that were cleared.
-
-    :param task: The task that asks for it.
-    :param context: Its own.
-    :param group: The run.
-    """
-    from airflow_provider_mage._runs.block_state import BlockGoal, BlockState
-    from airflow_provider_mage._runs.repair import repair_from
-
-    blocks, task_ids = task.plan.blocks, task.plan.task_ids
-    states = states_of_tasks(context["ti"], list(task_ids.values()))
-    cleared = [name for name, task_id in task_ids.items() if states[task_id] in TO_BE_REPAIRED]
-    run = task.client.get_pipeline_run(group.pipeline_run_id)
-    stale = [name for name in cleared if BlockGoal(name, recorded=task.recorded(context, name)).is_stale(run)]
-    roots = [name for name in stale if not set(ancestors_of(name, blocks)) & set(stale)]
-    after = {name: descendants_of(name, blocks) for name in roots}
-    for name in list(roots):
-        busy = [one for one in after[name] if BlockState(run, one).is_busy]
-        if busy:
-            task.log.info("Block %s runs again when block %s has ended.", name, busy[0])
-            roots.remove(name)
-    if not roots:
-        task.log.info("Nothing to repair in run %s for now.", run.id)
-        return
-    set_back = list(dict.fromkeys(one for name in roots for one in after[name]))
-    repair_from(task.client, run, roots, after=set_back)
-    task.remember_repair(context, [*roots, *set_back])
+        blocks, task_ids = self.plan.blocks, self.plan.task_ids
+        states = states_of_tasks(context["ti"], list(task_ids.values()))
+        # Airflow lets none of them begin before this has ended.
+        cleared = [name for name, task_id in task_ids.items() if states[task_id] is None]
+        goals = [BlockGoal(name, recorded=self.recorded(context, name)) for name in cleared]
+        run = self.client.get_pipeline_run(group.pipeline_run_id)
+        stale = [goal.block_uuid for goal in goals if goal.is_stale(run)]
+        roots = [name for name in stale if not set(ancestors_of(name, blocks)) & set(stale)]
+        after = {name: descendants_of(name, blocks) for name in roots}
+        for name in list(roots):
+            busy = [one for one in after[name] if BlockState(run, one).is_busy]
+            if busy:
+                self.log.info("Block %s runs again when block %s has ended.", name, busy[0])
+                roots.remove(name)
+        if not roots:
+            self.log.info("Nothing to repair in run %s for now.", run.id)
+            return
+        set_back = list(dict.fromkeys(one for name in roots for one in after[name]))
+        repair_from(self.client, run, roots, after=set_back)
+        self.remember_repair(context, [*roots, *set_back])
 
 
 class MageBlockOperator(GroupWaitOperator):
     """Stands for one block of the group's run, and has its colour."""
 
     operator_extra_links = RUN_LINKS
-
-    def execute(self, context: Context) -> None:
-        """Wait, and be what the block is."""
-        if self.recorded(context, self.block_uuid) and not self._is_repair_over(context):
-            repair_cleared(self, context, self.require_run(context))
-        super().execute(context)
-
-    def _is_repair_over(self, context: Context) -> bool:
-        """Wait for the setup, beside which Airflow lets this begin if no task right before it was cleared."""
-        setup, clock = self.plan.repair_task_id, self.client.clock
-        give_up = clock.monotonic() + REPAIR_BEGINS_WITHIN
-        while (state := self.state_of(context, setup)) not in OVER:
-            if state != "running" and clock.monotonic() >= give_up:
-                self.log.info("Task %s does not begin: seeing to what was cleared in its place.", setup)
-                return False
-            clock.sleep(REPAIR_LOOK)
-        return True
 
     def goal(self, context: Context) -> BlockGoal:
         """Say what is known of the block."""

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from airflow_provider_mage._runs.block_watch import GroupGoal
     from airflow_provider_mage.api.models import PipelineRun
 
+RED = ("failed", "upstream_failed")
+"""The states of tasks that make a DAG run fail."""
+
 
 class MageVerdictOperator(GroupWaitOperator):
     """
@@ -73,7 +76,7 @@ class MageVerdictOperator(GroupWaitOperator):
                 f"{run.name} completed, but Mage has left out these blocks: {names}. Clear their tasks, too."
             )
         states = states_of_tasks(ti, list(self.plan.task_ids.values()))
-        red = [task_id for task_id, state in states.items() if state in ("failed", "upstream_failed")]
+        red = [task_id for task_id, state in states.items() if state in RED]
         if red:
             raise AirflowFailException(f"{run.name} completed, but these tasks failed: {', '.join(red)}.")
 
@@ -101,6 +104,9 @@ class MageCancelUnfinishedRunOperator(MageVerdictOperator):
 
     Where a block's task was cleared alone, Airflow clears this teardown along, and no verdict: then it waits
     for the end of the run, and judges it.
+
+    Airflow judges a DAG run by its last tasks, of which this is one that counts: there the verdict before it
+    does not. So it fails with the verdict, unless other tasks follow that, which then show what it has said.
     """
 
     def execute(self, context: Context) -> None:
@@ -110,9 +116,16 @@ class MageCancelUnfinishedRunOperator(MageVerdictOperator):
             self.log.info("No run was started.")
         elif self._is_left_to_judge(context):
             super().execute(context)
+            return
         else:
             self.push_links(context, run)
             self._cancel(run)
+        verdict = self.plan.verdict_task_id
+        if self._stands_for_verdict() and self.state_of(context, verdict) in RED:
+            raise AirflowFailException(
+                f"Task {verdict} failed, or one before it. This one fails with it, so that the DAG run does: "
+                "Airflow looks at the last tasks only."
+            )
 
     def judge(self, context: Context, run: PipelineRun, goal: GroupGoal) -> None:
         """Be green or red, and leave nothing running."""
@@ -120,13 +133,20 @@ class MageCancelUnfinishedRunOperator(MageVerdictOperator):
             self._cancel(self.require_run(context))
         super().judge(context, run, goal)
 
+    def _stands_for_verdict(self) -> bool:
+        """Whether nothing follows the verdict that counts in the DAG run's state, except this task."""
+        dag = self.dag
+        verdict = dag.get_task(self.plan.verdict_task_id)
+        others = [dag.get_task(task_id) for task_id in verdict.downstream_task_ids - {self.task_id}]
+        return all(task.is_teardown and not task.on_failure_fail_dagrun for task in others)
+
     def _is_left_to_judge(self, context: Context) -> bool:
         """Whether the run was repaired, and the verdict that there is, is one of before."""
         repaired, verdict = self.recall(context, REPAIRED), self.plan.verdict_task_id
         if repaired in (None, self.recall(context, JUDGED)):
             return False
         # When a person marks the DAG run, Airflow skips what has not begun.
-        return self.state_of(context, verdict) in ("success", "failed", "upstream_failed")
+        return self.state_of(context, verdict) in ("success", *RED)
 
     def _cancel(self, run: GroupRun) -> None:
         if cancel_run(self.client, run.pipeline_run_id, Claim.from_dict(run.claim)) is None:

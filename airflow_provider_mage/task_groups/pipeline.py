@@ -140,7 +140,6 @@ class MagePipelineTaskGroup(TaskGroup):
             blocks=self.blocks,
             task_ids={name: child_id(label) for name, label in labels.items()},
             launch_task_id=child_id(LAUNCH),
-            repair_task_id=child_id(REPAIR),
             verdict_task_id=child_id(VERDICT),
             cancel_task_id=child_id(CANCEL),
             deferrable=read_switch(waiting["deferrable"], "deferrable"),

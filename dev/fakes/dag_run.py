@@ -115,6 +115,18 @@ class DagRun:
         """The tasks' states."""
         return {task_id: task.state for task_id, task in self.tasks.items()}
 
+    @property
+    def state(self) -> str:
+        """The state of the DAG run when all is over: that of its last tasks, teardowns left out as a rule."""
+        is_red = any(task.state in RED for task in self.tasks.values() if self._is_leaf(task.operator))
+        return "failed" if is_red else "success"
+
+    def _is_leaf(self, operator: Any) -> bool:
+        def counts(one: Any) -> bool:
+            return not one.is_teardown or one.on_failure_fail_dagrun
+
+        return counts(operator) and not any(map(counts, operator.downstream_list))
+
     def step(self) -> bool:
         """Run one task that is due; return whether there was one."""
         while True:
@@ -158,10 +170,19 @@ class DagRun:
         return bool(self.tasks[task_id].operator.is_teardown)
 
     def _is_due(self, task: TaskInstance) -> bool:
+        if task.state not in (None, "up_for_retry"):
+            return False
+        if not task.operator.is_teardown:
+            # Also where they are not right before it (observed).
+            setups = [self.tasks[one.task_id].state for one in task.operator.get_upstreams_only_setups()]
+            if any(state in RED for state in setups):
+                task.state = "upstream_failed"
+            elif "skipped" in setups:
+                task.state = "skipped"
+            if any(state != "success" for state in setups):
+                return False
         if task.state == "up_for_retry":
             return True
-        if task.state is not None:
-            return False
         before = [self.tasks[task_id].state for task_id in task.operator.upstream_task_ids]
         if any(state not in OVER for state in before):
             return False

@@ -4,7 +4,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from types import SimpleNamespace
 
-from airflow.providers.common.compat.sdk import DAG
+from airflow.providers.common.compat.sdk import DAG, BaseOperator
 
 from airflow_provider_mage.api.client import MageClient
 from airflow_provider_mage.task_groups.pipeline import MagePipelineTaskGroup
@@ -14,13 +14,22 @@ from fakes.mage import FakeMage
 START = datetime(2026, 1, 1)  # noqa: DTZ001
 
 
+class Nothing(BaseOperator):
+    """Does nothing."""
+
+    def execute(self, context):
+        return None
+
+
 def blocks_of(upstream):
     """Return what a group takes, of the blocks right before each."""
     return [{"uuid": name, "upstream_blocks": list(before)} for name, before in upstream.items()]
 
 
 @contextmanager
-def open_stage(monkeypatch, upstream, *, settings=None, retries=0, seed=0, clears_setups=True, **pipeline):
+def open_stage(
+    monkeypatch, upstream, *, settings=None, retries=0, seed=0, clears_setups=True, last=None, **pipeline
+):
     """
     Yield the server, its pipeline, and the DAG run, which its tasks take for Airflow.
 
@@ -30,6 +39,7 @@ def open_stage(monkeypatch, upstream, *, settings=None, retries=0, seed=0, clear
     :param settings: The pipeline schedule's.
     :param retries: The tasks'.
     :param seed: As for `DagRun`, and so is clears_setups.
+    :param last: The trigger rule of a task after the group, if there is to be one.
     :param pipeline: Other fields of the pipeline.
     """
     clock = Clock(lambda: [mage.advance(run_id) for run_id in mage.pipeline_runs])
@@ -37,7 +47,7 @@ def open_stage(monkeypatch, upstream, *, settings=None, retries=0, seed=0, clear
         made = mage.pipeline("orders", list(upstream), upstream=upstream, **pipeline)
         mage.pipeline_schedule("orders").settings = settings or {}
         with DAG("groups", schedule=None, start_date=START) as dag:
-            MagePipelineTaskGroup(
+            group = MagePipelineTaskGroup(
                 "group",
                 pipeline_uuid="orders",
                 blocks=blocks_of(upstream),
@@ -45,6 +55,8 @@ def open_stage(monkeypatch, upstream, *, settings=None, retries=0, seed=0, clear
                 poll_interval=2,
                 default_args={"retries": retries},
             )
+            if last:
+                group >> Nothing(task_id="last", trigger_rule=last)
         client = MageClient.connect(mage.url, mage.email, mage.password, clock=clock)
         dag_run = DagRun(dag, client, clears_setups=clears_setups, seed=seed)
         with dag_run.airflow(monkeypatch):

@@ -509,34 +509,15 @@ def test_block_that_goes_on_failing_runs_no_more_often_than_it_is_retried(stage,
         ({"a": [], "b": [], "e": ["b"], "x": ["a", "e"]}, True, {"a", "e", "x"}),
     ],
 )
-def test_task_that_begins_before_the_repair_repairs_for_all(stage, upstream, downstream, more, seed):
-    """Nothing right before the task of e is cleared, so that Airflow does not let it wait for the setup."""
+def test_what_is_cleared_together_is_repaired_before_any_of_it_begins(
+    stage, upstream, downstream, more, seed
+):
     made = stage(upstream, seed=seed)
     made.dag_run.run()
     made.dag_run.clear("group.a", "group.e", downstream=downstream)
 
     assert set(made.dag_run.run().values()) == {"success"}
     assert made.mage.executions(1) == {name: 1 + (name in more) for name in upstream}
-
-
-def test_task_that_begins_beside_the_repair_waits_for_it(stage):
-    made = stage({"a": [], "e": ["a"]})
-    made.dag_run.run()
-    made.dag_run.clear("group.e")
-    setup, clock = made.tasks["group.repair_cleared"], made.dag_run.client.clock
-    setup.state, ends_at, tick = "running", clock.time() + 200, clock.on_second
-
-    def on_second():
-        tick()
-        if clock.now == ends_at:
-            setup.execute()
-
-    clock.on_second = on_second
-    made.tasks["group.e"].execute()
-
-    assert state_of(made, "e") == "success"
-    assert made.mage.executions(1) == {"a": 1, "e": 2}
-    assert clock.now > ends_at
 
 
 def test_launch_that_is_cleared_alone_waits_for_the_run(stage):
@@ -588,6 +569,28 @@ def test_mark_counts_in_the_verdict(stage):
 
     assert state_of(made, "verdict") == "failed"
     assert "completed, but these tasks failed: group.b" in error_of(made, "verdict")
+
+
+@pytest.mark.parametrize(
+    ("last", "cancel", "state"),
+    [(None, "failed", "failed"), ("all_success", "success", "failed"), ("all_done", "success", "success")],
+)
+def test_dag_run_fails_with_the_verdict_unless_the_author_says_otherwise(stage, last, cancel, state):
+    made = stage(also_fail={"b"}, last=last)
+    made.dag_run.run()
+
+    assert (state_of(made, "verdict"), state_of(made, "cancel_unfinished")) == ("failed", cancel)
+    assert made.dag_run.state == state
+
+
+def test_dag_run_fails_if_its_run_was_not_started(stage):
+    made = stage()
+    made.dag_run.client.session.post = refuse_all
+    made.dag_run.run()
+
+    assert state_of(made, "launch") == "failed"
+    assert "group.verdict failed, or one before it" in error_of(made, "cancel_unfinished")
+    assert made.dag_run.state == "failed"
 
 
 @pytest.mark.parametrize(

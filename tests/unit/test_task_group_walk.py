@@ -139,6 +139,8 @@ class Walk:
             self.left_behind -= after(names, self.upstream) if action == "clear" else set(names)
             if action == "clear":
                 self.check()
+            elif self.clears_setups and self.read_run().status.value != "completed":
+                assert self.dag_run.state == "failed"
 
     def check(self):
         """See that all is over, and every task's colour is its block's."""
@@ -157,6 +159,7 @@ class Walk:
         # With none that has failed, Mage takes the run for completed.
         is_red |= any(BlockState(run, name).end is BlockRunStatus.UPSTREAM_FAILED for name in left_behind)
         assert (verdict == "success") == (run.status.value == "completed" and not is_red)
+        assert self.dag_run.state == verdict
 
 
 @pytest.mark.parametrize("clears_setups", [True, False])

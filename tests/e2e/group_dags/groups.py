@@ -6,6 +6,7 @@ from pathlib import Path
 
 from airflow.providers.common.compat.sdk import DAG, BaseOperator, TaskGroup, task_group
 
+from airflow_provider_mage.cluster import mage_cluster
 from airflow_provider_mage.task_groups.pipeline import MagePipelineTaskGroup
 
 START = datetime(2026, 1, 1, tzinfo=timezone.utc)
@@ -58,3 +59,9 @@ with DAG("nested_deferred", start_date=START, schedule=None) as nested:
     start, stop = Nothing(task_id="start").as_setup(), Nothing(task_id="stop")
     with stop.as_teardown(setups=start), TaskGroup("outer"):
         group("fan", "first") >> group("fan", "second")
+
+with (
+    DAG("clustered", start_date=START, schedule=None) as clustered,
+    mage_cluster(cluster_id="groups", poll_interval=1),
+):
+    group("fan")
