@@ -48,13 +48,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # Airflow 2 logs to standard output, which is for the snapshot alone.
     with redirect_stdout(sys.stderr):
+        from airflow.models import Connection
+        from airflow.providers.common.compat.sdk import AirflowException
+
         from airflow_provider_mage.api.errors import MageError
         from airflow_provider_mage.hooks.mage import MageHook
 
+        class Hook(MageHook):
+            """One that looks for connections in Airflow's database, too, as on Airflow 3 only servers do."""
+
+            @classmethod
+            def get_connection(cls, conn_id: str) -> Any:
+                return Connection.get_connection_from_secrets(conn_id)  # noqa: AIR311  the SDK's reads no database
+
         try:
-            pipeline = MageHook(given.mage_conn_id).client.get_pipeline(given.pipeline_uuid)
+            pipeline = Hook(given.mage_conn_id).client.get_pipeline(given.pipeline_uuid)
             text = json.dumps(snapshot_of(pipeline), indent=2)
-        except (MageError, ValueError) as error:
+        except (AirflowException, MageError, ValueError) as error:
             sys.stderr.write(f"{error}\n")
             return 1
     sys.stdout.write(f"{text}\n")

@@ -238,8 +238,19 @@ class AirflowServer(Server):
         :return: what it printed
         :raises RuntimeError: when it failed
         """
+        return self.run("airflow", *arguments)
+
+    def run(self, program: str, *arguments: str) -> str:
+        """
+        Run a program as whoever looks after this Airflow does on its machine.
+
+        :param program: one of its environment, such as ``python``
+        :param arguments: its arguments
+        :return: what it printed
+        :raises RuntimeError: when it failed
+        """
         done = subprocess.run(
-            [str(self._bin / "airflow"), *arguments],
+            [str(self._bin / program), *arguments],
             env={**self._env, "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING"},  # it logs to stdout
             cwd=self.directory,
             capture_output=True,
@@ -248,7 +259,7 @@ class AirflowServer(Server):
         )
         if done.returncode:
             raise RuntimeError(
-                f"airflow {' '.join(arguments)}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
+                f"{program} {' '.join(arguments)}:\n{done.stdout[-2000:]}\n{done.stderr[-3000:]}"
             )
         return done.stdout
 

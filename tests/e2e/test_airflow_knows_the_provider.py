@@ -1,4 +1,4 @@
-"""The ``airflow`` command, run as a platform engineer runs it."""
+"""The commands of Airflow and of this package, run as a platform engineer runs it."""
 
 import json
 
@@ -45,3 +45,9 @@ def test_providers_get_shows_name_and_version(airflow):
     [row] = json.loads(airflow.cli("providers", "get", "airflow-provider-mage", "--output", "json"))
 
     assert row == {"Provider": "airflow-provider-mage", "Version": __version__}
+
+
+def test_snapshot_goes_through_a_connection_in_airflows_database(airflow, mage):
+    printed = airflow.run("python", "-m", "airflow_provider_mage", "snapshot", "daily_orders")
+
+    assert [block["uuid"] for block in json.loads(printed)["blocks"]][:1] == ["load_orders"]

@@ -237,6 +237,8 @@ def test_snapshot_is_what_a_group_takes(mage, connect, capsys, tmp_path):
     assert [block.uuid for block in read_blocks(path)] == ["load_orders", "clean_orders", "export_totals"]
     assert main(["snapshot", "no_such", "--mage-conn-id", conn_id]) == 1
     assert "no_such" in capsys.readouterr().err
+    assert main(["snapshot", "daily_orders", "--mage-conn-id", "no_connection"]) == 1
+    assert "Airflow has no connection 'no_connection'" in capsys.readouterr().err
 
 
 # What a task decides
