@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+# Seconds after the failure of a run in which Mage writes why.
+WRITTEN_WITHIN = 3.0
+
 MOST_BLOCKS = 3
 """Of so many failed blocks the reasons are told: a dynamic block may have thousands of children."""
 
@@ -90,7 +93,12 @@ def find_reasons(
 
 def find_reason_of_run(client: MageClient | None, run: PipelineRun) -> Reason:
     """Find out why a run has failed none of whose blocks has, as :func:`find_reasons` does."""
-    return _reason_in(_read_logs(client, run, []))
+    reason = _reason_in(_read_logs(client, run, []))
+    if reason.error is None and client is not None and not run.block_runs:
+        # Where it cannot make the block runs, Mage fails the run first and then writes why (observed).
+        client.clock.sleep(WRITTEN_WITHIN)
+        reason = _reason_in(_read_logs(client, run, []))
+    return reason
 
 
 def _read_logs(client: MageClient | None, run: PipelineRun, block_run_ids: list[int]) -> list[LogRecord]:

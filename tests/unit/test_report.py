@@ -6,6 +6,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 
+from airflow_provider_mage._runs.reasons import WRITTEN_WITHIN
 from airflow_provider_mage._runs.report import KILLED_REASON, failure_of
 from airflow_provider_mage.api.models import BlockRun, BlockRunStatus, PipelineRun, PipelineRunStatus
 from fakes import faults
@@ -256,6 +257,22 @@ def test_run_without_a_failed_block_is_explained_by_the_schedulers_log(client, f
     failure = failure_of(replace(run, block_runs=()), URL, client)
 
     assert "None of its blocks has failed; Mage's log says: ValueError: no rows in clean" in str(failure)
+
+
+def test_reason_that_mage_writes_just_after_the_run_has_failed_is_found(
+    mage, client, clock, failed_run, edited
+):
+    run = failed_run(fails_silently=True)
+
+    def has_not_written(data):
+        for name in ("block_run_logs", "pipeline_run_logs"):
+            data["logs"][0][name] = []
+
+    mage.inject(edited(has_not_written), match=("GET", "/logs$"))
+    failure = failure_of(replace(run, block_runs=()), URL, client)
+
+    assert "Mage's log says: ValueError: no rows in clean" in str(failure)
+    assert clock.sleeps == [WRITTEN_WITHIN]
 
 
 def test_of_many_failed_blocks_some_are_explained_and_the_others_named():
