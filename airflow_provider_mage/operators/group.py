@@ -45,6 +45,9 @@ REPAIRED, JUDGED = "mage_group_repaired", "mage_group_judged"
 OVER = ("success", "failed", "upstream_failed", "skipped", "removed")
 """The states of tasks for which nothing is to come."""
 
+RED = ("failed", "upstream_failed")
+"""Those of them that make a DAG run fail."""
+
 
 def _recorded_key(block_uuid: str) -> str:
     return f"mage_seen_{label_of(block_uuid)}"

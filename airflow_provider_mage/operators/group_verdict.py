@@ -12,16 +12,13 @@ from airflow_provider_mage._runs.cancel import cancel_run
 from airflow_provider_mage._runs.identity import Claim
 from airflow_provider_mage.api.errors import MageError
 from airflow_provider_mage.links import RUN_LINKS, tell_failure
-from airflow_provider_mage.operators.group import JUDGED, REPAIRED, GroupRun, GroupWaitOperator
+from airflow_provider_mage.operators.group import JUDGED, RED, REPAIRED, GroupRun, GroupWaitOperator
 
 if TYPE_CHECKING:
     from airflow.providers.common.compat.sdk import Context
 
     from airflow_provider_mage._runs.block_watch import GroupGoal
     from airflow_provider_mage.api.models import PipelineRun
-
-RED = ("failed", "upstream_failed")
-"""The states of tasks that make a DAG run fail."""
 
 
 class MageVerdictOperator(GroupWaitOperator):

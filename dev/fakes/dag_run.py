@@ -33,7 +33,7 @@ class Clock:
 
     def __init__(self, on_second: Callable[[], object]) -> None:
         self.now = datetime(2026, 1, 1, tzinfo=timezone.utc).timestamp()
-        self.on_second = on_second
+        self._on_second = on_second
 
     def time(self) -> float:
         """Return seconds since the epoch."""
@@ -46,7 +46,7 @@ class Clock:
         until = self.now + seconds
         while (second := float(int(self.now) + 1)) <= until:
             self.now = second
-            self.on_second()
+            self._on_second()
         self.now = until
 
     def utc(self) -> datetime:

@@ -304,11 +304,8 @@ def test_end_that_was_taken_before_is_repaired(end, after, is_retry, decision):
         ({"a": "completed"}, "running", "repair"),
         ({"a": "running"}, "running", "wait"),
         ({"a": "failed"}, "failed", "take"),
-        (
-            {"a": "completed", "x": "failed"},
-            "failed",
-            "take",
-        ),  # x may be before it, without the DAG's knowing
+        # x may be before it, without the DAG's knowing
+        ({"a": "completed", "x": "failed"}, "failed", "take"),
         ({"a": "completed"}, "cancelled", "take"),
     ],
 )
